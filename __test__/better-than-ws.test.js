@@ -1,0 +1,57 @@
+'use strict';
+
+/** Where this package is better than ws, on purpose. */
+
+const assert = require('node:assert');
+const { describe, it } = require('node:test');
+const vm = require('node:vm');
+
+const { runInChild } = require('./support/child.js');
+const { isOxws } = require('./support/internals.js');
+const { openPair } = require('./support/pair.js');
+
+const skip = !isOxws && 'the package under test is ws';
+
+describe('a message listener that throws', { skip }, () => {
+  /** A server whose clients send three messages in one chunk; its listener throws at the first. */
+  function main(WebSocket) {
+    const log = [];
+    process.on('uncaughtException', (error) => log.push(error.message));
+    const wss = new WebSocket.Server({ port: 0 }, () => {
+      const ws = new WebSocket(`ws://localhost:${wss.address().port}`);
+      ws.on('open', () => {
+        ws._socket.cork();
+        for (const text of ['first', 'second', 'third']) ws.send(text);
+        ws._socket.uncork();
+        ws.on('close', (code) => {
+          console.log([...log, code].join());
+          wss.close();
+        });
+      });
+    });
+    wss.on('connection', (ws) => {
+      ws.on('message', (data) => {
+        log.push(`${data}`);
+        if (String(data) === 'first') throw new Error('thrown');
+        if (String(data) === 'third') ws.close(1000);
+      });
+    });
+  }
+
+  it('makes an uncaught exception, and the next message is delivered all the same', async (t) => {
+    const { stdout, stderr } = await runInChild(t, main);
+    assert.strictEqual(stdout, 'first,thrown,second,third,1000\n', stderr);
+  });
+});
+
+describe('masking', { skip }, () => {
+  it('changes no memory of the sender, not even what ws masks in place', async (t) => {
+    const { client } = await openPair(t);
+    const values = [new SharedArrayBuffer(64), vm.runInNewContext('new ArrayBuffer(64)')];
+
+    for (const value of values) {
+      await new Promise((resolve) => client.send(value, resolve));
+      assert.deepStrictEqual(Buffer.from(value), Buffer.alloc(64));
+    }
+  });
+});

@@ -1,0 +1,494 @@
+'use strict';
+
+/**
+ * What dependents do with `ws._socket`: it is the real socket of the connection, and its state and
+ * its bytes are what they are without a WebSocket on top.
+ */
+
+const assert = require('node:assert');
+const { once } = require('node:events');
+const net = require('node:net');
+const { describe, it } = require('node:test');
+
+const WebSocket = require('./support/package.js');
+const { FrameReader, buildFrame, maskedFrame } = require('./support/wire.js');
+const {
+  closeOf,
+  collect,
+  logEvents,
+  openHttpServer,
+  openPair,
+  openServer,
+  turn
+} = require('./support/pair.js');
+const { connectRaw } = require('./support/raw-peer.js');
+
+/**
+ * A server's end of a connection, and its bare peer.
+ *
+ * @param {import('node:test').TestContext} t
+ * @param {object} [options]
+ */
+async function openToRawPeer(t, options) {
+  const wss = await openServer(t, options);
+  const [[server, request], peer] = await Promise.all([
+    once(wss, 'connection'),
+    connectRaw(t, wss)
+  ]);
+  return { server, request, ...peer };
+}
+
+/** What a message listener logs, as text. */
+const textsOf = (ws) => logEvents(ws, ['message'], (event, data) => String(data));
+
+/** Copies all bytes that a socket reads from now on. */
+function tap(socket) {
+  const chunks = [];
+  socket.prependListener('data', (chunk) => chunks.push(Buffer.from(chunk)));
+  return () => Buffer.concat(chunks);
+}
+
+describe('_socket', () => {
+  it('is the socket of the request, and knows the addresses of both ends', async (t) => {
+    const { client, server, request } = await openPair(t);
+
+    assert.ok(client._socket instanceof net.Socket);
+    assert.strictEqual(server._socket, request.socket);
+    assert.strictEqual(server._socket.remoteAddress, '127.0.0.1');
+    assert.strictEqual(server._socket.remotePort, client._socket.localPort);
+    assert.strictEqual(server._socket.localPort, client._socket.remotePort);
+    assert.strictEqual(server._socket.address().port, server._socket.localPort);
+  });
+
+  it('is what the sender has, with all that others put on it', async (t) => {
+    const { server, request } = await openPair(t);
+    request.socket.token = 'secret';
+
+    assert.strictEqual(server._sender._socket, server._socket);
+    assert.strictEqual(server._sender._socket.token, 'secret');
+  });
+
+  it('is null before the connection is open and stays after it is closed', async (t) => {
+    const { wss, client } = await openPair(t);
+    const connecting = new WebSocket(`ws://127.0.0.1:${wss.address().port}`);
+    assert.strictEqual(connecting._socket, null);
+    connecting.on('error', () => {});
+    connecting.terminate();
+
+    client.terminate();
+    await once(client, 'close');
+    assert.ok(client._socket instanceof net.Socket);
+    assert.strictEqual(client._socket.destroyed, true);
+  });
+
+  it('takes socket options', async (t) => {
+    const { client, server } = await openPair(t);
+    for (const { _socket: socket } of [client, server]) {
+      assert.strictEqual(socket.setNoDelay(true), socket);
+      assert.strictEqual(socket.setKeepAlive(true, 1000), socket);
+      assert.strictEqual(socket.setTimeout(0), socket);
+      assert.strictEqual(socket.ref(), socket);
+    }
+    client.send('still works');
+    assert.strictEqual(String((await once(server, 'message'))[0]), 'still works');
+  });
+
+  it('has a descriptor of its own', { skip: process.platform === 'win32' }, async (t) => {
+    const { client, server } = await openPair(t);
+    const descriptors = [client._socket._handle.fd, server._socket._handle.fd];
+
+    assert.ok(descriptors.every((fd) => Number.isInteger(fd) && fd > 2));
+    assert.notStrictEqual(descriptors[0], descriptors[1]);
+  });
+});
+
+describe('the timeout of _socket', () => {
+  it('is off when a connection opens, and can be set', async (t) => {
+    const { server } = await openPair(t);
+    assert.strictEqual(server._socket.timeout, 0);
+    await new Promise((resolve) => server._socket.setTimeout(20, resolve));
+    server._socket.setTimeout(0);
+
+    assert.strictEqual(server.readyState, WebSocket.OPEN);
+  });
+
+  it('starts anew when something is received and when something is sent', async (t) => {
+    const { client, server } = await openPair(t);
+    server._socket.setTimeout(600_000);
+    const key = Object.getOwnPropertySymbols(server._socket).find(
+      (symbol) => symbol.description === 'timeout'
+    );
+    const started = () => server._socket[key]._idleStart;
+    const later = () => new Promise((resolve) => setTimeout(resolve, 5));
+
+    let before = started();
+    await later();
+    client.send('something');
+    await once(server, 'message');
+    assert.ok(started() > before);
+
+    before = started();
+    await later();
+    await new Promise((resolve) => server.send('something', resolve));
+    assert.ok(started() > before);
+    server._socket.setTimeout(0);
+  });
+});
+
+describe('reading from _socket', () => {
+  it('shows every byte to who listens to data, from that moment on', async (t) => {
+    const { server, socket } = await openToRawPeer(t);
+    const texts = textsOf(server);
+    const first = once(server, 'message');
+    socket.write(maskedFrame({ payload: 'before' }));
+    await first;
+
+    const tapped = tap(server._socket);
+    const frames = ['one', 'two', 'x'.repeat(70_000)].map((payload) => maskedFrame({ payload }));
+    const received = collect(server, 'message', 3);
+    for (const frame of frames) socket.write(frame);
+    await received;
+
+    assert.ok(tapped().equals(Buffer.concat(frames)));
+    assert.deepStrictEqual(texts, ['before', 'one', 'two', 'x'.repeat(70_000)]);
+  });
+
+  it('may be tapped in the middle of a frame', async (t) => {
+    const { server, socket } = await openToRawPeer(t);
+    const texts = textsOf(server);
+    const frame = maskedFrame({ payload: 'cut in the middle' });
+    socket.write(Buffer.concat([maskedFrame({ payload: 'before' }), frame.subarray(0, 9)]));
+    await once(server, 'message');
+    const tapped = tap(server._socket);
+    const received = once(server, 'message');
+    socket.write(frame.subarray(9));
+    await received;
+
+    assert.deepStrictEqual(texts, ['before', 'cut in the middle']);
+    assert.deepStrictEqual(tapped(), frame.subarray(9));
+  });
+
+  it('is untouched by a tap that comes and goes', async (t) => {
+    const { client, server } = await openPair(t);
+    const texts = textsOf(server);
+    const expected = [];
+    for (let i = 0; i < 20; i++) {
+      const listener = () => {};
+      server._socket.on('data', listener);
+      client.send(`${i}`);
+      expected.push(`${i}`);
+      if (i % 3 === 0) await once(server, 'message');
+      server._socket.removeListener('data', listener);
+    }
+    client.send('last');
+    while (texts.at(-1) !== 'last') await once(server, 'message');
+
+    assert.deepStrictEqual(texts, [...expected, 'last']);
+  });
+
+  it('stops with removeAllListeners, and goes on with another listener: a tunnel', async (t) => {
+    const { server, socket } = await openToRawPeer(t);
+    const texts = textsOf(server);
+    socket.write(maskedFrame({ payload: 'the last message' }));
+    await once(server, 'message');
+    server._socket.removeAllListeners('data');
+    const raw = new Promise((resolve) => {
+      let bytes = '';
+      server._socket.on('data', (chunk) => {
+        bytes += chunk;
+        if (bytes.length === 13) resolve(bytes);
+      });
+    });
+    socket.write('not a ');
+    socket.write('message');
+
+    assert.strictEqual(await raw, 'not a message');
+    assert.deepStrictEqual(texts, ['the last message']);
+    server._socket.write('nor is this');
+    const [chunk] = await once(socket, 'data');
+    assert.strictEqual(String(chunk), 'nor is this');
+  });
+
+  it('freezes the connection if nobody listens any more', async (t) => {
+    const { client, server } = await openPair(t);
+    const texts = textsOf(server);
+    server._socket.removeAllListeners('data');
+    await new Promise((resolve) => client.send('unheard', resolve));
+    for (let i = 0; i < 10; i++) await turn();
+
+    assert.deepStrictEqual(texts, []);
+    assert.strictEqual(server.readyState, WebSocket.OPEN);
+  });
+
+  it('may be paused and resumed on the socket itself', async (t) => {
+    const { client, server } = await openPair(t);
+    const texts = textsOf(server);
+    server._socket.pause();
+    assert.strictEqual(server._socket.isPaused(), true);
+    for (const text of ['a', 'b']) await new Promise((resolve) => client.send(text, resolve));
+    for (let i = 0; i < 10; i++) await turn();
+    assert.deepStrictEqual(texts, []);
+    assert.strictEqual(server.isPaused, false);
+
+    const received = collect(server, 'message', 2);
+    server._socket.resume();
+    await received;
+    assert.deepStrictEqual(texts, ['a', 'b']);
+  });
+
+  it('may be piped to another socket: a relay of raw frames', async (t) => {
+    const upstream = await openHttpServer(t, net.createServer());
+    const { server, socket } = await openToRawPeer(t);
+    const relay = net.connect(upstream.address().port, '127.0.0.1');
+    t.after(() => relay.destroy());
+    const [there] = await once(upstream, 'connection');
+    server._socket.removeAllListeners('data');
+    server._socket.pipe(relay).pipe(server._socket);
+
+    const frame = maskedFrame({ payload: 'for somebody else' });
+    socket.write(frame);
+    const [chunk] = await once(there, 'data');
+    assert.deepStrictEqual(chunk, frame);
+    there.write('answer');
+    assert.strictEqual(String((await once(socket, 'data'))[0]), 'answer');
+  });
+
+  it('accepts bytes that others unshift or emit', async (t) => {
+    const { server } = await openToRawPeer(t);
+    const unshifted = once(server, 'message');
+    server._socket.unshift(maskedFrame({ payload: 'unshifted' }));
+    assert.strictEqual(String((await unshifted)[0]), 'unshifted');
+
+    const emitted = once(server, 'message');
+    server._socket.emit('data', maskedFrame({ payload: 'emitted' }));
+    assert.strictEqual(String((await emitted)[0]), 'emitted');
+  });
+});
+
+describe('writing to _socket', () => {
+  it('keeps its order with messages', async (t) => {
+    const { server, frames } = await openToRawPeer(t);
+    for (let i = 0; i < 5; i++) {
+      server.send(`message ${i}`);
+      server._socket.write(buildFrame({ payload: `raw ${i}` }));
+    }
+    server.send('last');
+    const payloads = (await frames.take(11)).map(({ payload }) => String(payload));
+
+    assert.deepStrictEqual(payloads, [
+      ...[0, 1, 2, 3, 4].flatMap((i) => [`message ${i}`, `raw ${i}`]),
+      'last'
+    ]);
+  });
+
+  it('keeps its order with messages also when the peer does not keep up', async (t) => {
+    const { server, socket, frames } = await openToRawPeer(t);
+    socket.pause();
+    const big = Buffer.alloc(512 * 1024);
+    let count = 0;
+    while (server.bufferedAmount < 1024 * 1024) {
+      server.send(big);
+      count++;
+    }
+    server._socket.write(buildFrame({ payload: 'raw' }));
+    server.send('last');
+    socket.resume();
+    const sent = await frames.take(count + 2);
+
+    assert.ok(sent.slice(0, count).every(({ payload }) => payload.length === big.length));
+    assert.deepStrictEqual(
+      sent.slice(count).map(({ payload }) => String(payload)),
+      ['raw', 'last']
+    );
+  });
+
+  it('reaches a write that was put in place of its own, with all bytes of messages', async (t) => {
+    const { server, frames } = await openToRawPeer(t);
+    server.send('before');
+    const written = [];
+    const { write } = server._socket;
+    server._socket.write = function patched(chunk, ...args) {
+      written.push(Buffer.from(chunk));
+      return write.call(this, chunk, ...args);
+    };
+    server.send('one');
+    server.send(Buffer.alloc(300, 'two'));
+    server.ping('three');
+    await frames.take(4);
+
+    assert.deepStrictEqual(
+      Buffer.concat(written),
+      Buffer.concat([
+        buildFrame({ payload: 'one' }),
+        buildFrame({ opcode: 2, payload: Buffer.alloc(300, 'two') }),
+        buildFrame({ opcode: 9, payload: 'three' })
+      ])
+    );
+  });
+
+  it('waits while the socket is corked', async (t) => {
+    const { server, frames } = await openToRawPeer(t);
+    let arrived = false;
+    const frame = frames.next().then((first) => {
+      arrived = true;
+      return first;
+    });
+    server._socket.cork();
+    server.send('held back');
+    for (let i = 0; i < 10; i++) await turn();
+    assert.strictEqual(arrived, false);
+    server._socket.uncork();
+
+    assert.strictEqual(String((await frame).payload), 'held back');
+  });
+
+  it('goes on until end() sends the last bytes', async (t) => {
+    const { server, frames } = await openToRawPeer(t);
+    const closed = closeOf(server);
+    server.send('one');
+    server.send(Buffer.alloc(1024 * 1024));
+    server._socket.end(buildFrame({ payload: 'the end' }));
+    const sent = await frames.rest();
+
+    assert.deepStrictEqual(
+      sent.map(({ payload }) => payload.length),
+      [3, 1024 * 1024, 7]
+    );
+    assert.strictEqual((await closed)[0], 1006);
+  });
+});
+
+describe('the counters of _socket', () => {
+  it('tell how many bytes were read and written', async (t) => {
+    const { server, socket, frames } = await openToRawPeer(t);
+    const read = server._socket.bytesRead;
+    const written = server._socket.bytesWritten;
+    const received = collect(server, 'message', 2);
+    socket.write(maskedFrame({ payload: 'four' }));
+    socket.write(maskedFrame({ payload: 'x'.repeat(200) }));
+    await received;
+    server.send('four');
+    server.send('x'.repeat(70_000));
+    await frames.take(2);
+
+    assert.strictEqual(server._socket.bytesRead - read, 10 + 208);
+    assert.strictEqual(server._socket.bytesWritten - written, 6 + 70_010);
+  });
+
+  it('include at once what was just sent', async (t) => {
+    const { server } = await openToRawPeer(t);
+    const before = server._socket.bytesWritten;
+    server.send('four');
+    assert.strictEqual(server._socket.bytesWritten - before, 6);
+  });
+
+  it('tell how much is waiting, as bufferedAmount does', async (t) => {
+    const { server, socket } = await openToRawPeer(t);
+    socket.pause();
+    while (server.bufferedAmount < 1024 * 1024) server.send(Buffer.alloc(64 * 1024));
+
+    assert.strictEqual(server._socket.writableLength, server.bufferedAmount);
+    assert.strictEqual(server._socket._writableState.length, server.bufferedAmount);
+    assert.strictEqual(server._socket.bufferSize ?? server.bufferedAmount, server.bufferedAmount);
+    socket.resume();
+    await new Promise((resolve) => server.send('last', resolve));
+    assert.strictEqual(server._socket.writableLength, 0);
+  });
+
+  it('tell within one turn when to stop, and drain says when to go on', async (t) => {
+    const { server, socket, frames } = await openToRawPeer(t);
+    socket.pause();
+    let sent = 0;
+    while (!server._socket.writableNeedDrain && sent < 1024) {
+      server.send(Buffer.alloc(64 * 1024));
+      sent++;
+    }
+    assert.strictEqual(server._socket.writableNeedDrain, true);
+
+    const drained = once(server._socket, 'drain');
+    socket.resume();
+    await drained;
+    assert.strictEqual(server._socket.writableNeedDrain, false);
+    assert.strictEqual((await frames.take(sent)).length, sent);
+  });
+});
+
+describe('the end of _socket', () => {
+  it('by destroy() closes the connection at both ends, with 1006', async (t) => {
+    for (const error of [undefined, new Error('cable cut')]) {
+      const { client, server } = await openPair(t);
+      const logs = [logEvents(client, ['error']), logEvents(server, ['error'])];
+      const closed = Promise.all([closeOf(client), closeOf(server)]);
+      server._socket.destroy(error);
+
+      assert.deepStrictEqual(
+        (await closed).map(([code]) => code),
+        [1006, 1006]
+      );
+      assert.deepStrictEqual(logs, [[], []]);
+    }
+  });
+
+  it('by end() closes the connection at both ends, with 1006', async (t) => {
+    const { client, server } = await openPair(t);
+    const closed = Promise.all([closeOf(client), closeOf(server)]);
+    server._socket.end();
+
+    assert.deepStrictEqual(
+      (await closed).map(([code]) => code),
+      [1006, 1006]
+    );
+  });
+
+  it('by an error event closes the connection, and the websocket does not repeat it', async (t) => {
+    const { server } = await openPair(t);
+    const log = logEvents(server, ['error']);
+    const closed = closeOf(server);
+    server._socket.emit('error', new Error('cable cut'));
+
+    assert.strictEqual((await closed)[0], 1006);
+    assert.deepStrictEqual(log, []);
+  });
+
+  it('by resetAndDestroy() is a reset for the peer', async (t) => {
+    const { server, socket } = await openToRawPeer(t);
+    const error = new Promise((resolve) => socket.once('error', resolve));
+    server._socket.resetAndDestroy();
+
+    assert.strictEqual((await error).code, 'ECONNRESET');
+  });
+
+  it('emits end and close as any socket does', async (t) => {
+    const { server, socket } = await openToRawPeer(t);
+    const log = logEvents(server._socket, ['end', 'finish', 'close']);
+    server.on('close', () => log.push('close of the websocket'));
+    socket.end();
+    await once(server, 'close');
+
+    assert.deepStrictEqual(log.slice(0, 2), ['end', 'finish']);
+    assert.deepStrictEqual(log.slice(2).sort(), ['close', 'close of the websocket']);
+  });
+});
+
+describe('frames written by others', () => {
+  it('are read by a client like the frames of its server', async (t) => {
+    const { client, server } = await openPair(t);
+    const received = collect(client, 'message', 2);
+    server._socket.write(buildFrame({ payload: 'raw' }));
+    server.send('sent');
+
+    assert.deepStrictEqual(
+      (await received).map(([data]) => String(data)),
+      ['raw', 'sent']
+    );
+  });
+
+  it('are seen by a reader of the client socket that takes over', async (t) => {
+    const { client, server } = await openPair(t);
+    client._socket.removeAllListeners('data');
+    const frames = new FrameReader(client._socket);
+    server.send('read by somebody else');
+
+    assert.strictEqual(String((await frames.next()).payload), 'read by somebody else');
+  });
+});

@@ -1,0 +1,123 @@
+'use strict';
+
+/**
+ * Promises of this package that go beyond what ws does.
+ */
+
+const assert = require('node:assert/strict');
+const { once } = require('node:events');
+const { describe, test } = require('node:test');
+
+const { PerMessageDeflate, Receiver } = require('./support/package.js');
+const { runInChild } = require('./support/child.js');
+const frames = require('./support/frames.js');
+const { isCollected } = require('./support/gc.js');
+const { isOxws } = require('./support/internals.js');
+const { openServer } = require('./support/pair.js');
+const { connectRaw } = require('./support/raw-peer.js');
+const { withDeflate } = require('./support/receiver-errors.js');
+const { writeChunk } = require('./support/receiver-feed.js');
+
+const skip = isOxws ? false : 'the package under test is not oxws';
+
+describe('A listener that throws', { skip }, () => {
+  test('does not keep the next compressed message from being delivered', async (t) => {
+    const { code, stderr, stdout } = await runInChild(t, (WebSocketInChild) => {
+      const seen = [];
+      process.on('uncaughtException', (error) => seen.push(error.message));
+      const options = { host: '127.0.0.1', perMessageDeflate: true, port: 0 };
+      const wss = new WebSocketInChild.Server(options);
+      wss.on('connection', (ws) => {
+        ws.on('message', (data) => {
+          seen.push(`message ${data}`);
+          if (`${data}` === 'last') {
+            process.stdout.write(JSON.stringify(seen), () => process.exit());
+          }
+          throw new Error(`thrown for ${data}`);
+        });
+      });
+      wss.on('listening', () => {
+        const client = new WebSocketInChild(`ws://127.0.0.1:${wss.address().port}`);
+        client.on('open', () => {
+          for (const text of ['first', 'second', 'last']) client.send(text);
+        });
+      });
+    });
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(JSON.parse(stdout), [
+      'message first',
+      'thrown for first',
+      'message second',
+      'thrown for second',
+      'message last'
+    ]);
+  });
+});
+
+describe('An idle receiver', { skip }, () => {
+  test('holds no chunk after a compressed message either', async () => {
+    const receiver = new Receiver(withDeflate());
+    const message = once(receiver, 'message');
+    const writeAndForget = async () => {
+      const bytes = frames.text(frames.deflate('hello'), { rsv1: true });
+      const chunk = Buffer.from(new ArrayBuffer(65536), 0, bytes.length);
+      bytes.copy(chunk);
+      await writeChunk(receiver, chunk);
+      return new WeakRef(chunk.buffer);
+    };
+    const reference = await writeAndForget();
+    await message;
+    assert.ok(await isCollected(reference));
+  });
+});
+
+describe('A message that is kept', { skip }, () => {
+  test('keeps no more memory than its size and 8 KiB', async (t) => {
+    const wss = await openServer(t);
+    const connected = once(wss, 'connection');
+    const { socket } = await connectRaw(t, wss);
+    const [ws] = await connected;
+    const kept = [];
+    const all = new Promise((resolve) => {
+      let count = 0;
+      ws.on('message', (data) => {
+        if (count % 500 === 0) kept.push(data);
+        if (++count === 20000) resolve();
+      });
+    });
+    const frame = frames.binary(Buffer.alloc(100), { mask: true });
+    socket.write(Buffer.concat(Array(20000).fill(frame)));
+    await all;
+    for (const data of kept) assert.ok(data.buffer.byteLength <= 8192 + data.length);
+  });
+});
+
+describe('PerMessageDeflate', { skip }, () => {
+  test('may be cleaned up while it inflates', async (t) => {
+    const { code, stderr, stdout } = await runInChild(t, (WebSocketInChild) => {
+      const { deflateRawSync } = require('node:zlib');
+      const deflate = new WebSocketInChild.PerMessageDeflate();
+      deflate.accept([{}]);
+      deflate.decompress(deflateRawSync(Buffer.alloc(2 ** 20)), true, () => {
+        process.stdout.write('called back');
+      });
+      deflate.cleanup();
+    });
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout, 'called back');
+  });
+
+  test('works on after zlib refused the options of many', async () => {
+    for (let i = 0; i < 20; i++) {
+      const deflate = new PerMessageDeflate({ zlibDeflateOptions: { level: 99 } });
+      deflate.accept([{}]);
+      assert.throws(() => deflate.compress('data', true, () => undefined), RangeError);
+    }
+    const deflate = new PerMessageDeflate();
+    deflate.accept([{}]);
+    const payload = await new Promise((resolve, reject) => {
+      deflate.compress('data', true, (error, result) => (error ? reject(error) : resolve(result)));
+    });
+    assert.equal(frames.inflate(payload).toString(), 'data');
+  });
+});

@@ -1,0 +1,23 @@
+'use strict';
+
+/**
+ * Files of the package under test that dependents reach by path, and which package it is.
+ */
+
+const path = require('node:path');
+
+const entry = require.resolve(process.env.OXWS_TEST_PACKAGE || '../../index.js');
+const directory = path.dirname(entry);
+const { name } = require(path.join(directory, 'package.json'));
+
+/** The live exports of `lib/<file>.js`. */
+function lib(file) {
+  return require(path.join(directory, 'lib', `${file}.js`));
+}
+
+/** The close code that an error of the receiver asks for. */
+function closeCodeOf(error) {
+  return error[lib('constants').kStatusCode];
+}
+
+module.exports = { closeCodeOf, directory, entry, isOxws: name === 'oxws', lib };

@@ -1,0 +1,309 @@
+'use strict';
+
+const assert = require('node:assert');
+const { AsyncLocalStorage } = require('node:async_hooks');
+const { once } = require('node:events');
+const { describe, it } = require('node:test');
+
+const { runInChild } = require('./support/child.js');
+const { OPCODE, buildFrame, closePayload, maskedFrame } = require('./support/wire.js');
+const { logEvents, openPair, openServer, startClient, urlOf } = require('./support/pair.js');
+const { connectRaw, serveRaw } = require('./support/raw-peer.js');
+
+/**
+ * A server's end of a connection, and its bare peer.
+ *
+ * @param {import('node:test').TestContext} t
+ * @param {object} [options]
+ */
+async function openToRawPeer(t, options) {
+  const wss = await openServer(t, options);
+  const [[server], peer] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
+  return { server, ...peer };
+}
+
+/** Frames that leave in one write, and arrive in one chunk. */
+const together = (...payloads) =>
+  Buffer.concat(payloads.map((payload) => maskedFrame({ payload })));
+
+/**
+ * Logs each message, and when the ticks and microtasks queued by its listener run.
+ *
+ * @param {import('ws')} ws
+ * @param {number} count how many messages come
+ * @returns {Promise<string[]>} the log, complete
+ */
+function logWithTicks(ws, count) {
+  const log = [];
+  return new Promise((resolve) => {
+    ws.on('message', (data) => {
+      log.push(`message ${data}`);
+      queueMicrotask(() => log.push(`microtask ${data}`));
+      process.nextTick(() => log.push(`tick ${data}`));
+      setImmediate(() => --count === 0 && resolve(log));
+    });
+  });
+}
+
+describe('messages read in one chunk', () => {
+  it('come one right after the other, before ticks and microtasks', async (t) => {
+    const { server, socket } = await openToRawPeer(t);
+    const logged = logWithTicks(server, 3);
+    socket.write(together('a', 'b', 'c'));
+
+    assert.deepStrictEqual(await logged, [
+      ...['message a', 'message b', 'message c'],
+      ...['tick a', 'tick b', 'tick c'],
+      ...['microtask a', 'microtask b', 'microtask c']
+    ]);
+  });
+
+  it('come each in a turn of its own if allowSynchronousEvents is false', async (t) => {
+    const { server, socket } = await openToRawPeer(t, { allowSynchronousEvents: false });
+    const logged = logWithTicks(server, 3);
+    socket.write(together('a', 'b', 'c'));
+
+    assert.deepStrictEqual(
+      await logged,
+      ['a', 'b', 'c'].flatMap((name) => [`message ${name}`, `tick ${name}`, `microtask ${name}`])
+    );
+  });
+
+  it('come likewise for a client, and with pings and pongs among them', async (t) => {
+    const { client, server } = await openPair(t, { client: { allowSynchronousEvents: false } });
+    const log = [];
+    const done = new Promise((resolve) => {
+      for (const event of ['message', 'ping', 'pong']) {
+        client.on(event, (data) => {
+          log.push(`${event} ${data}`);
+          queueMicrotask(() => log.push('microtask'));
+          if (String(data) === 'last') setImmediate(resolve);
+        });
+      }
+    });
+    server._socket.cork();
+    server.send('first');
+    server.ping('second');
+    server.pong('third');
+    server.send('last');
+    server._socket.uncork();
+    await done;
+
+    assert.deepStrictEqual(log, [
+      ...['message first', 'microtask', 'ping second', 'microtask'],
+      ...['pong third', 'microtask', 'message last', 'microtask']
+    ]);
+  });
+
+  it('reach a listener that the first of them adds', async (t) => {
+    const { server, socket } = await openToRawPeer(t);
+    const seen = [];
+    const done = new Promise((resolve) => {
+      server.once('message', (first) => {
+        seen.push(`${first}`);
+        server.on('message', (data) => seen.push(`${data}`) === 3 && resolve());
+      });
+    });
+    socket.write(together('a', 'b', 'c'));
+    await done;
+
+    assert.deepStrictEqual(seen, ['a', 'b', 'c']);
+  });
+
+  it('do not reach a listener that the first of them removes', async (t) => {
+    const { server, socket } = await openToRawPeer(t);
+    const seen = [];
+    const listener = (data) => {
+      seen.push(`${data}`);
+      server.removeListener('message', listener);
+    };
+    server.on('message', listener);
+    const all = logWithTicks(server, 2);
+    socket.write(together('a', 'b'));
+    await all;
+
+    assert.deepStrictEqual(seen, ['a']);
+  });
+});
+
+describe('messages of different connections', () => {
+  it('are separated by the ticks and microtasks of the listeners before', async (t) => {
+    const wss = await openServer(t);
+    const count = 6;
+    const log = [];
+    let left = count;
+    const done = new Promise((resolve) => {
+      wss.on('connection', (ws) => {
+        ws.on('message', (data) => {
+          log.push(`message ${data}`);
+          process.nextTick(() => log.push(`tick ${data}`));
+          queueMicrotask(() => log.push(`microtask ${data}`));
+          if (--left === 0) setImmediate(resolve);
+        });
+      });
+    });
+    const peers = [];
+    for (let i = 0; i < count; i++) peers.push(await connectRaw(t, wss));
+    for (const [index, { socket }] of peers.entries()) socket.write(together(String(index)));
+    await done;
+
+    for (let i = 0; i < log.length; i += 3) {
+      const name = log[i].split(' ')[1];
+      assert.deepStrictEqual(log.slice(i, i + 3), [
+        `message ${name}`,
+        `tick ${name}`,
+        `microtask ${name}`
+      ]);
+    }
+  });
+
+  it('keep the async context that each connection was made in', async (t) => {
+    const wss = await openServer(t);
+    const storage = new AsyncLocalStorage();
+    const clients = await Promise.all(
+      [1, 2, 3].map((id) =>
+        storage.run(id, async () => {
+          const client = startClient(t, urlOf(wss));
+          client.on('message', (data) => {
+            client.seen = [storage.getStore(), String(data)];
+            client.emit('seen');
+          });
+          await once(client, 'open');
+          return client;
+        })
+      )
+    );
+    const seen = Promise.all(clients.map((client) => once(client, 'seen')));
+    for (const ws of wss.clients) ws.send('to all');
+    await seen;
+
+    assert.deepStrictEqual(
+      clients.map((client) => client.seen),
+      [1, 2, 3].map((id) => [id, 'to all'])
+    );
+  });
+});
+
+describe('the events of a connection', () => {
+  it('of a client come as upgrade, open, messages, close', async (t) => {
+    const wss = await openServer(t);
+    wss.on('connection', (ws) => {
+      ws.send('1');
+      ws.ping();
+      ws.send('2');
+      ws.close(1000);
+    });
+    const client = startClient(t, urlOf(wss));
+    const log = logEvents(client, ['upgrade', 'open', 'message', 'ping', 'error', 'close']);
+    await once(client, 'close');
+
+    assert.deepStrictEqual(log, ['upgrade', 'open', 'message', 'ping', 'message', 'close']);
+  });
+
+  it('of a server come as headers, connection, messages, close', async (t) => {
+    const wss = await openServer(t);
+    const log = [];
+    wss.on('headers', () => log.push('headers'));
+    const closed = new Promise((resolve) => {
+      wss.on('connection', (ws) => {
+        log.push('connection');
+        ws.on('message', (data) => log.push(`message ${data}`));
+        ws.on('close', () => resolve(log.push('close')));
+      });
+    });
+    await connectRaw(t, wss, {
+      follow: Buffer.concat([
+        together('early', 'next'),
+        maskedFrame({ opcode: OPCODE.CLOSE, payload: closePayload(1000) })
+      ])
+    });
+    await closed;
+
+    const expected = ['headers', 'connection', 'message early', 'message next', 'close'];
+    assert.deepStrictEqual(log, expected);
+  });
+
+  it('include every message for who starts to listen on open or connection', async (t) => {
+    const { url } = await serveRaw(t, { follow: buildFrame({ payload: 'early' }) });
+    const client = startClient(t, url);
+    const received = new Promise((resolve) => {
+      client.on('open', () => client.on('message', (data) => resolve(String(data))));
+    });
+    assert.strictEqual(await received, 'early');
+
+    const wss = await openServer(t);
+    const there = new Promise((resolve) => {
+      wss.on('connection', (ws) => ws.on('message', (data) => resolve(String(data))));
+    });
+    await connectRaw(t, wss, { follow: together('early') });
+    assert.strictEqual(await there, 'early');
+  });
+});
+
+describe('a listener that throws', () => {
+  for (const event of ['open', 'message', 'ping', 'close']) {
+    it(`on ${event} makes an uncaught exception`, async (t) => {
+      const { stdout, stderr } = await runInChild(
+        t,
+        function main(WebSocket) {
+          const wss = new WebSocket.Server({ port: 0 }, () => {
+            const ws = new WebSocket(`ws://localhost:${wss.address().port}`);
+            ws.on(process.env.EVENT, () => {
+              throw new Error(`thrown on ${process.env.EVENT}`);
+            });
+          });
+          wss.on('connection', (ws) => {
+            ws.send('text');
+            ws.ping();
+            ws.close();
+          });
+          process.on('uncaughtException', (error) => {
+            console.log(error.message);
+            process.exit();
+          });
+        },
+        { env: { EVENT: event } }
+      );
+
+      assert.strictEqual(stdout, `thrown on ${event}\n`, stderr);
+    });
+  }
+
+  it('ends the process if nothing catches that', async (t) => {
+    const { code, stderr } = await runInChild(t, function main(WebSocket) {
+      const wss = new WebSocket.Server({ port: 0 }, () => {
+        const ws = new WebSocket(`ws://localhost:${wss.address().port}`);
+        ws.on('message', () => {
+          throw new Error('nobody catches this');
+        });
+      });
+      wss.on('connection', (ws) => ws.send('text'));
+    });
+
+    assert.strictEqual(code, 1);
+    assert.match(stderr, /nobody catches this/);
+  });
+
+  it('does not keep messages from other connections', async (t) => {
+    const { stdout, stderr } = await runInChild(t, function main(WebSocket) {
+      const seen = [];
+      process.on('uncaughtException', (error) => seen.push(error.message));
+      const wss = new WebSocket.Server({ port: 0 }, async () => {
+        for (const name of ['a', 'b', 'c']) {
+          const ws = new WebSocket(`ws://localhost:${wss.address().port}`);
+          await new Promise((resolve) => ws.on('open', resolve));
+          ws.send(name);
+        }
+      });
+      wss.on('connection', (ws) => {
+        ws.on('message', (data) => {
+          if (seen.length < 2) throw new Error(`thrown at ${data}`);
+          console.log([...seen, `message ${data}`].join());
+          process.exit();
+        });
+      });
+    });
+
+    assert.strictEqual(stdout, 'thrown at a,thrown at b,message c\n', stderr);
+  });
+});

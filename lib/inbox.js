@@ -1,0 +1,53 @@
+'use strict';
+
+const native = require('./native');
+
+/**
+ * The memory in which the Rust side describes what it found in a chunk: an Int32Array that both sides share, so that
+ * a chunk full of messages costs one call. It begins with where decoding stopped and why; then come descriptors of
+ * four integers each: kind and place, start, length, and one more that depends on the kind (see
+ * `src/binding/receive.rs`, which holds the same constants).
+ */
+const STRIDE = 4;
+const HEADER = 4;
+const CAPACITY = HEADER + STRIDE * 4096;
+
+const cells = new Int32Array(CAPACITY);
+native.setInbox(cells);
+
+module.exports = {
+  cells,
+
+  /** Index of the position reached. */
+  POSITION: 0,
+  /** Index of how decoding stopped: one of the next three. */
+  STOPPED: 1,
+  USED_UP: 0,
+  MORE: 1,
+  WAITING: 2,
+
+  HEADER,
+  STRIDE,
+  CAPACITY,
+
+  /** Kinds, in the low bits of a descriptor's first integer. */
+  KIND_MASK: 0x0f,
+  TEXT: 0,
+  BINARY: 1,
+  PING: 2,
+  PONG: 3,
+  CLOSE: 4,
+  COMPRESSED: 5,
+  FAILED: 6,
+
+  /** Places, above the kind. */
+  PLACE_SHIFT: 4,
+  PLACE_MASK: 0x0f,
+  IN_CHUNK: 0,
+  IN_STORE: 1,
+  IN_CONTROL: 2,
+  IN_COMPRESSED: 3,
+
+  /** Set when a compressed frame is the last of its message. */
+  FIN: 0x100
+};

@@ -1,0 +1,222 @@
+'use strict';
+
+const Receiver = require('./receiver');
+const Sender = require('./sender');
+const { EMPTY_BUFFER, NOOP, READY_STATES, kStatusCode, kWebSocket } = require('./constants');
+const { attachOutbox } = require('./stream-transport');
+
+/*
+ * The life of an open WebSocket: how it follows what its socket, its receiver and its sender tell, from the end of the
+ * opening handshake to the 'close' event.
+ */
+
+const [, OPEN, CLOSING, CLOSED] = READY_STATES.keys();
+
+/**
+ * Connects a WebSocket with its socket.
+ *
+ * @param {import('./websocket')} websocket
+ * @param {import('stream').Duplex} socket
+ * @param {Buffer} head what the socket delivered beyond the handshake
+ * @param {object} options
+ */
+function attach(websocket, socket, head, options) {
+  const { allowSynchronousEvents, maxBufferedChunks, maxFragments, maxPayload, skipUTF8Validation } =
+    options;
+  const receiver = new Receiver({
+    allowSynchronousEvents,
+    binaryType: websocket.binaryType,
+    extensions: websocket._extensions,
+    isServer: websocket._isServer,
+    maxBufferedChunks,
+    maxFragments,
+    maxPayload,
+    skipUTF8Validation
+  });
+  const sender = new Sender(socket, websocket._extensions, options.generateMask);
+
+  websocket._receiver = receiver;
+  websocket._sender = sender;
+  websocket._socket = socket;
+  for (const part of [receiver, sender, socket]) part[kWebSocket] = websocket;
+
+  receiver.on('conclude', receiverOnConclude);
+  receiver.on('drain', receiverOnDrain);
+  receiver.on('error', receiverOnError);
+  receiver.on('message', receiverOnMessage);
+  receiver.on('ping', receiverOnPing);
+  receiver.on('pong', receiverOnPong);
+  sender.onerror = senderOnError;
+
+  // A Duplex need not have these.
+  if (socket.setTimeout) socket.setTimeout(0);
+  if (socket.setNoDelay) socket.setNoDelay();
+
+  if (head.length > 0) socket.unshift(head);
+  attachOutbox(sender, socket);
+
+  socket.on('close', socketOnClose);
+  socket.on('data', socketOnData);
+  socket.on('end', socketOnEnd);
+  socket.on('error', socketOnError);
+}
+
+/**
+ * Gives the peer a limited time to finish the closing handshake.
+ *
+ * @param {import('./websocket')} websocket
+ */
+function startCloseTimer(websocket) {
+  const socket = websocket._socket;
+  websocket._closeTimer = setTimeout(() => socket.destroy(), websocket._closeTimeout);
+}
+
+/** Lets what still arrives on a socket run out unread. */
+function drainAway(socket) {
+  socket.removeListener('data', socketOnData);
+  process.nextTick(() => socket.resume());
+}
+
+function emitError(websocket, error) {
+  if (websocket._errorEmitted) return;
+  websocket._errorEmitted = true;
+  websocket.emit('error', error);
+}
+
+// The receiver.
+
+function receiverOnConclude(code, reason) {
+  const websocket = this[kWebSocket];
+  const socket = websocket._socket;
+
+  websocket._closeFrameReceived = true;
+  websocket._closeCode = code;
+  websocket._closeMessage = reason.length === 0 ? EMPTY_BUFFER : ownCopy(reason);
+  if (socket[kWebSocket] === undefined) return;
+
+  drainAway(socket);
+  if (code === 1005) websocket.close();
+  else websocket.close(code, reason);
+}
+
+/** A copy that keeps nothing else alive. */
+function ownCopy(bytes) {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  copy.set(bytes);
+  return copy;
+}
+
+function receiverOnDrain() {
+  const websocket = this[kWebSocket];
+  if (!websocket.isPaused) websocket._socket.resume();
+}
+
+function receiverOnError(error) {
+  const websocket = this[kWebSocket];
+  if (websocket._socket[kWebSocket] !== undefined) {
+    drainAway(websocket._socket);
+    websocket.close(error[kStatusCode]);
+  }
+  emitError(websocket, error);
+}
+
+/** The last thing the receiver does after its socket has closed. */
+function receiverOnFinish() {
+  this[kWebSocket].emitClose();
+}
+
+function receiverOnMessage(data, isBinary) {
+  this[kWebSocket].emit('message', data, isBinary);
+}
+
+function receiverOnPing(data) {
+  const websocket = this[kWebSocket];
+  if (websocket._autoPong && websocket.readyState === OPEN) answerPing(websocket, data);
+  websocket.emit('ping', data);
+}
+
+/** Answers a ping, unless the peer sends pings and does not take the answers. */
+function answerPing(websocket, data) {
+  const { _maxPendingAutoPongs: most, _pendingAutoPongs: pending } = websocket;
+  if (most > 0 && pending >= most) {
+    websocket.terminate();
+    return;
+  }
+  websocket._pendingAutoPongs++;
+  websocket.pong(data, !websocket._isServer, websocket._autoPongComplete);
+}
+
+function receiverOnPong(data) {
+  this[kWebSocket].emit('pong', data);
+}
+
+// The sender.
+
+/** A Blob could not be read: what was sent before it still goes out, then the connection ends. */
+function senderOnError(error) {
+  const websocket = this[kWebSocket];
+  if (websocket.readyState === CLOSED) return;
+  if (websocket.readyState === OPEN) {
+    websocket._readyState = CLOSING;
+    startCloseTimer(websocket);
+  }
+  this._socket.end();
+  emitError(websocket, error);
+}
+
+// The socket.
+
+function socketOnData(chunk) {
+  if (!this[kWebSocket]._receiver.write(chunk)) this.pause();
+}
+
+function socketOnEnd() {
+  const websocket = this[kWebSocket];
+  websocket._readyState = CLOSING;
+  websocket._receiver.end();
+  this.end();
+}
+
+function socketOnError() {
+  const websocket = this[kWebSocket];
+  this.removeListener('error', socketOnError);
+  this.on('error', NOOP);
+  if (websocket) {
+    websocket._readyState = CLOSING;
+    this.destroy();
+  }
+}
+
+function socketOnClose() {
+  const websocket = this[kWebSocket];
+  const receiver = websocket._receiver;
+
+  this.removeListener('close', socketOnClose);
+  this.removeListener('data', socketOnData);
+  this.removeListener('end', socketOnEnd);
+  websocket._readyState = CLOSING;
+
+  // A paused socket may be destroyed with data that nobody has seen yet.
+  const readable = this._readableState;
+  if (
+    !readable.endEmitted &&
+    !websocket._closeFrameReceived &&
+    !receiver._writableState.errorEmitted &&
+    readable.length !== 0
+  ) {
+    receiver.write(this.read(readable.length));
+  }
+  receiver.end();
+
+  this[kWebSocket] = undefined;
+  clearTimeout(websocket._closeTimer);
+
+  if (receiver._writableState.finished || receiver._writableState.errorEmitted) {
+    websocket.emitClose();
+  } else {
+    receiver.on('error', receiverOnFinish);
+    receiver.on('finish', receiverOnFinish);
+  }
+}
+
+module.exports = { attach, startCloseTimer };

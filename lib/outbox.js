@@ -1,0 +1,277 @@
+'use strict';
+
+const native = require('./native');
+const { FastBuffer } = require('./buffers');
+const { NOOP } = require('./constants');
+
+/** Frames are written into shared pieces of memory of this size; a frame that waits pins no more than one. */
+const SLAB_SIZE = 8 * 1024;
+
+/** A frame above this size gets memory of its own. */
+const OWN_MEMORY = 4 * 1024;
+
+/**
+ * A payload above this size is not copied but handed on at once, and waits as a reference when the peer is slow, as it
+ * does in ws. Up to it the caller may change the data as soon as `send()` has returned.
+ */
+const BY_REFERENCE = 64 * 1024;
+
+/** When this much is waiting for the end of the turn, it is written at once. */
+const FLUSH_AT = 64 * 1024;
+
+/** Masking costs a call into Rust from this many bytes on; below it a loop is cheaper. */
+const MASK_IN_RUST = 32;
+
+/** The largest header: 2 bytes, 8 of length, 4 of masking key. */
+const MAX_HEAD = 14;
+
+let slab = Buffer.allocUnsafeSlow(SLAB_SIZE);
+let slabUsed = 0;
+
+/** Outboxes that hold something; they are emptied together. */
+let dirty = [];
+/** How many chunks are being delivered right now, one inside the other. */
+let delivering = 0;
+let scheduled = false;
+
+/** Says that a chunk is being delivered: what its listeners send leaves when it is done. */
+function beginDelivery() {
+  delivering++;
+}
+
+function endDelivery() {
+  if (--delivering === 0 && dirty.length > 0) flushAll();
+}
+
+function flushAll() {
+  scheduled = false;
+  const outboxes = dirty;
+  dirty = [];
+  for (const outbox of outboxes) outbox.flush();
+}
+
+/**
+ * Collects the frames sent to one socket in one turn of the loop, so that they leave in one write.
+ */
+class Outbox {
+  /**
+   * @param {import('stream').Duplex} socket
+   * @param {boolean} writesAtOnce whether the socket hands what it is given to the kernel before `write()` returns
+   */
+  constructor(socket, writesAtOnce) {
+    this.socket = socket;
+    this.writesAtOnce = writesAtOnce;
+    this.bytes = 0;
+    this.segments = [];
+    this.callbacks = [];
+    /** The piece of shared memory that the last segment lies in, and where it ends there. */
+    this.memory = null;
+    this.end = 0;
+  }
+
+  /**
+   * Adds a frame.
+   *
+   * @param {number} first the first byte of its header
+   * @param {Buffer|string} data
+   * @param {number} length of `data` in bytes
+   * @param {Buffer|null} key the masking key
+   * @param {Function} [callback] called when the frame was written
+   */
+  frame(first, data, length, key, callback) {
+    if (length > BY_REFERENCE) {
+      this.large(first, data, length, key, callback);
+      return;
+    }
+
+    const size = headSize(length, key);
+    const memory = this.reserve(size + length);
+    const at = this.end;
+    writeHead(memory, at, first, length, key);
+    const payload = at + size;
+    if (typeof data === 'string') memory.utf8Write(data, payload, length);
+    else memory.set(data, payload);
+    if (key !== null && length > 0) maskBytes(memory, payload, length, key);
+    this.extend(memory, size + length);
+    this.added(callback);
+  }
+
+  /** A payload that is not copied is written before the caller can change it. */
+  large(first, data, length, key, callback) {
+    const size = headSize(length, key);
+    const memory = this.reserve(size);
+    writeHead(memory, this.end, first, length, key);
+    this.extend(memory, size);
+    if (typeof data === 'string') data = Buffer.from(data);
+    else if (key !== null) data = Buffer.from(data);
+    if (key !== null) maskBytes(data, 0, length, key);
+    this.append(data);
+    this.added(callback);
+    this.flush();
+  }
+
+  /**
+   * Adds a frame that was built elsewhere.
+   *
+   * @param {(Buffer|string)[]} list its parts, which may be shared with other sockets
+   * @param {Function} [callback]
+   */
+  list(list, callback) {
+    let large = false;
+    for (const part of list) {
+      const bytes = typeof part === 'string' ? Buffer.from(part) : part;
+      if (bytes.length > BY_REFERENCE) {
+        large = true;
+        this.append(bytes);
+      } else {
+        const memory = this.reserve(bytes.length);
+        memory.set(bytes, this.end);
+        this.extend(memory, bytes.length);
+      }
+    }
+    this.added(callback);
+    if (large) this.flush();
+  }
+
+  /** Memory with room for `size` bytes at `this.end`. */
+  reserve(size) {
+    if (size > OWN_MEMORY) {
+      this.memory = null;
+      this.end = 0;
+      return Buffer.allocUnsafeSlow(size);
+    }
+    if (slabUsed + size > SLAB_SIZE) {
+      slab = Buffer.allocUnsafeSlow(SLAB_SIZE);
+      slabUsed = 0;
+    }
+    if (this.memory !== slab || this.end !== slabUsed) {
+      // Somebody else wrote in between: a new segment begins.
+      this.memory = null;
+      this.end = slabUsed;
+    }
+    return slab;
+  }
+
+  /** Takes `size` bytes of `memory` at `this.end` into the outbox. */
+  extend(memory, size) {
+    if (memory !== slab) {
+      this.append(memory);
+      return;
+    }
+    const last = this.segments.length - 1;
+    if (this.memory === memory && last >= 0) {
+      this.segments[last].length += size;
+    } else {
+      this.segments.push({ memory, start: this.end, length: size });
+      this.memory = memory;
+    }
+    this.end += size;
+    slabUsed = this.end;
+    this.grow(size);
+  }
+
+  /** Takes a whole buffer into the outbox. */
+  append(buffer) {
+    this.segments.push({ memory: buffer, start: 0, length: buffer.length });
+    this.memory = null;
+    this.grow(buffer.length);
+  }
+
+  grow(size) {
+    if (this.bytes === 0) {
+      dirty.push(this);
+      if (delivering === 0 && !scheduled) {
+        scheduled = true;
+        process.nextTick(flushAll);
+      }
+    }
+    this.bytes += size;
+  }
+
+  added(callback) {
+    if (typeof callback === 'function') this.callbacks.push(callback);
+    if (this.bytes >= FLUSH_AT) this.flush();
+  }
+
+  /** How many bytes wait that ws would have had to keep as well. */
+  get waiting() {
+    // What an idle socket is given, the kernel has at once; only behind a backlog does it wait.
+    if (this.writesAtOnce && this.socket._writableState.length === 0) return 0;
+    return this.bytes;
+  }
+
+  /** Writes what was collected. */
+  flush() {
+    if (this.bytes === 0) return;
+    const { socket, segments, callbacks } = this;
+    this.bytes = 0;
+    this.segments = [];
+    this.callbacks = [];
+    this.memory = null;
+
+    const callback = callbacks.length > 0 ? (error) => callEach(callbacks, 0, error) : NOOP;
+    const last = segments.length - 1;
+    if (last > 0) socket.cork();
+    for (let i = 0; i <= last; i++) {
+      const { memory, start, length } = segments[i];
+      const bytes = new FastBuffer(memory.buffer, memory.byteOffset + start, length);
+      if (i < last) socket.write(bytes);
+      else socket.write(bytes, callback);
+    }
+    if (last > 0) socket.uncork();
+  }
+}
+
+/** Calls every callback, also when one of them throws. */
+function callEach(callbacks, from, error) {
+  for (let i = from; i < callbacks.length; i++) {
+    try {
+      callbacks[i](error);
+    } catch (thrown) {
+      process.nextTick(callEach, callbacks, i + 1, error);
+      throw thrown;
+    }
+  }
+}
+
+function headSize(length, key) {
+  const size = length < 126 ? 2 : length < 65536 ? 4 : 10;
+  return key === null ? size : size + 4;
+}
+
+/**
+ * Writes a frame's header (RFC 6455, section 5.2). This is the one place besides Rust that does: a call there would
+ * cost more than the header.
+ */
+function writeHead(target, at, first, length, key) {
+  const masked = key === null ? 0 : 0x80;
+  target[at++] = first;
+  if (length < 126) {
+    target[at++] = masked | length;
+  } else if (length < 65536) {
+    target[at++] = masked | 126;
+    target[at++] = length >>> 8;
+    target[at++] = length & 0xff;
+  } else {
+    target[at++] = masked | 127;
+    at = target.writeUInt32BE(Math.floor(length / 0x100000000), at);
+    at = target.writeUInt32BE(length >>> 0, at);
+  }
+  if (key !== null) {
+    target[at++] = key[0];
+    target[at++] = key[1];
+    target[at++] = key[2];
+    target[at++] = key[3];
+  }
+}
+
+/** Masks a part of `bytes` in place. */
+function maskBytes(bytes, start, length, key) {
+  if (length >= MASK_IN_RUST) {
+    native.mask(bytes, start, length, key[0] | (key[1] << 8) | (key[2] << 16) | (key[3] << 24));
+    return;
+  }
+  for (let i = 0; i < length; i++) bytes[start + i] ^= key[i & 3];
+}
+
+module.exports = { BY_REFERENCE, MAX_HEAD, Outbox, beginDelivery, callEach, endDelivery, headSize, maskBytes, writeHead };

@@ -1,0 +1,425 @@
+'use strict';
+
+const { Writable } = require('stream');
+
+const inbox = require('./inbox');
+const native = require('./native');
+const PerMessageDeflate = require('./permessage-deflate');
+const { FastBuffer, toArrayBuffer } = require('./buffers');
+const { beginDelivery, endDelivery } = require('./outbox');
+const { BINARY_TYPES, EMPTY_BUFFER, kStatusCode, kWebSocket } = require('./constants');
+
+const { cells, HEADER, STRIDE } = inbox;
+
+/** Receivers that are dropped without having been ended give their Rust half back when they are collected. */
+const forgotten = new FinalizationRegistry((id) => native.releaseReceiver(id));
+
+/** Where in the inbox the next call may write: above what the calls below it on the stack still read. */
+let inboxTop = HEADER;
+
+/**
+ * Turns bytes received from the peer into messages, pings, pongs and the close frame.
+ *
+ * A Writable: write to it what the socket delivers. It emits `'message'` (data, isBinary), `'ping'`, `'pong'` (data),
+ * `'conclude'` (code, reason) for a close frame, and `'error'` when the peer breaks the protocol or a limit. The
+ * decoding itself is done in Rust, one call for each chunk; here its findings become views and events.
+ */
+class Receiver extends Writable {
+  /**
+   * @param {object} [options]
+   * @param {boolean} [options.allowSynchronousEvents=true] whether several events may be emitted in one tick
+   * @param {string} [options.binaryType='nodebuffer'] what binary messages are delivered as
+   * @param {object} [options.extensions] the negotiated extensions, by name
+   * @param {boolean} [options.isServer=false] whether frames must be masked
+   * @param {number} [options.maxBufferedChunks=0] most chunks held for an unfinished frame; 0: no limit
+   * @param {number} [options.maxFragments=0] most fragments of a message; 0: no limit
+   * @param {number} [options.maxPayload=0] most bytes of a message; 0: no limit
+   * @param {boolean} [options.skipUTF8Validation=false] whether text is accepted unchecked
+   */
+  constructor(options = {}) {
+    super();
+
+    this._allowSynchronousEvents = options.allowSynchronousEvents ?? true;
+    this._binaryType = options.binaryType || BINARY_TYPES[0];
+    this._extensions = options.extensions || {};
+    this._isServer = !!options.isServer;
+    this._limits = {
+      maxBufferedChunks: options.maxBufferedChunks | 0,
+      maxFragments: options.maxFragments | 0,
+      maxPayload: options.maxPayload | 0,
+      skipUTF8Validation: !!options.skipUTF8Validation
+    };
+    this[kWebSocket] = undefined;
+
+    const deflate = this._extensions[PerMessageDeflate.extensionName];
+    this._id = native.createReceiver(
+      this._isServer,
+      deflate !== undefined,
+      deflate instanceof PerMessageDeflate && deflate.params ? deflate._codec() : -1,
+      this._limits.skipUTF8Validation,
+      this._limits.maxPayload,
+      this._limits.maxFragments,
+      this._limits.maxBufferedChunks
+    );
+    forgotten.register(this, this._id, this);
+
+    /** The `decompress` that the Rust half was told about. */
+    this._knownDecompress = PerMessageDeflate.builtIn.decompress;
+    /** Whether a limit was changed since the chunk at hand was decoded. */
+    this._limitsChanged = false;
+    this._errored = false;
+    /** The chunk at hand, how far it is decoded, and whom to tell when it is done. */
+    this._chunk = EMPTY_BUFFER;
+    this._position = 0;
+    this._done = null;
+  }
+
+  get _maxPayload() {
+    return this._limits.maxPayload;
+  }
+
+  set _maxPayload(value) {
+    this._limit('maxPayload', value | 0);
+  }
+
+  get _maxFragments() {
+    return this._limits.maxFragments;
+  }
+
+  set _maxFragments(value) {
+    this._limit('maxFragments', value | 0);
+  }
+
+  get _maxBufferedChunks() {
+    return this._limits.maxBufferedChunks;
+  }
+
+  set _maxBufferedChunks(value) {
+    this._limit('maxBufferedChunks', value | 0);
+  }
+
+  get _skipUTF8Validation() {
+    return this._limits.skipUTF8Validation;
+  }
+
+  set _skipUTF8Validation(value) {
+    this._limit('skipUTF8Validation', !!value);
+  }
+
+  /**
+   * Changes a limit while frames are arriving.
+   *
+   * @param {string} name
+   * @param {number|boolean} value
+   */
+  _limit(name, value) {
+    this._limits[name] = value;
+    this._limitsChanged = true;
+    this._configure();
+  }
+
+  _configure() {
+    if (this._id === -1) return;
+    const { skipUTF8Validation, maxPayload, maxFragments, maxBufferedChunks } = this._limits;
+    native.configureReceiver(
+      this._id,
+      this._inflatesInRust(),
+      skipUTF8Validation,
+      maxPayload,
+      maxFragments,
+      maxBufferedChunks
+    );
+  }
+
+  /** Whether nobody has put a function of their own in the place of `decompress`. */
+  _inflatesInRust() {
+    const deflate = this._extensions[PerMessageDeflate.extensionName];
+    return deflate !== undefined && deflate.decompress === PerMessageDeflate.builtIn.decompress;
+  }
+
+  /**
+   * @param {Buffer} chunk
+   * @param {string} encoding
+   * @param {(error?: Error) => void} done
+   */
+  _write(chunk, encoding, done) {
+    this._chunk = chunk;
+    this._position = 0;
+    this._done = done;
+    beginDelivery();
+    try {
+      this._advance();
+    } finally {
+      endDelivery();
+    }
+  }
+
+  _destroy(error, done) {
+    this._release();
+    done(error);
+  }
+
+  _release() {
+    if (this._id === -1) return;
+    forgotten.unregister(this);
+    native.releaseReceiver(this._id);
+    this._id = -1;
+    this._chunk = EMPTY_BUFFER;
+  }
+
+  /** Decodes on from where the chunk at hand was left, and delivers what is found. */
+  _advance() {
+    for (;;) {
+      if (this._id === -1) return;
+      const deflate = this._extensions[PerMessageDeflate.extensionName];
+      if (deflate !== undefined && deflate.decompress !== this._knownDecompress) {
+        this._knownDecompress = deflate.decompress;
+        this._configure();
+      }
+
+      const base = inboxTop;
+      this._limitsChanged = false;
+      const count = native.decode(
+        this._id,
+        this._chunk,
+        this._position,
+        base,
+        !this._allowSynchronousEvents
+      );
+      this._position = cells[inbox.POSITION];
+      const stopped = cells[inbox.STOPPED];
+
+      if (count > 0 && !this._deliver(base, count)) return;
+      if (stopped === inbox.WAITING) return;
+      if (stopped === inbox.USED_UP) break;
+    }
+
+    this._finishChunk();
+  }
+
+  /** Tells the stream that the chunk at hand is done with. */
+  _finishChunk() {
+    const done = this._done;
+    this._chunk = EMPTY_BUFFER;
+    this._done = null;
+    if (done !== null) done();
+  }
+
+  /**
+   * Delivers the items described in the inbox.
+   *
+   * @param {number} base where the first descriptor lies
+   * @param {number} count how many there are
+   * @returns {boolean} whether decoding may go on at once
+   */
+  _deliver(base, count) {
+    const end = base + count * STRIDE;
+    let at = base;
+    inboxTop = end;
+    try {
+      while (at < end) {
+        const head = cells[at];
+        const start = cells[at + 1] >>> 0;
+        const length = cells[at + 2] >>> 0;
+        const extra = cells[at + 3];
+        at += STRIDE;
+
+        const kind = head & inbox.KIND_MASK;
+        if (kind <= inbox.BINARY && this._limitsChanged && this._isTooLong(length)) {
+          return this._fail(tooLong());
+        }
+        if (kind === inbox.FAILED) {
+          // A limit that was raised since may let the same bytes pass.
+          if (this._limitsChanged && extra === 1) return true;
+          return this._fail(failure(this));
+        }
+        if (kind === inbox.COMPRESSED) return this._inflate(head, start, length);
+
+        const data = this._data(head, start, length, kind);
+        if (kind === inbox.CLOSE) return this._conclude(extra, data);
+        if (this._allowSynchronousEvents) {
+          this._emitItem(kind, data);
+        } else {
+          setImmediate(() => this._deliverLater(kind, data));
+          return false;
+        }
+      }
+      return true;
+    } catch (error) {
+      this._postpone(at, end);
+      throw error;
+    } finally {
+      inboxTop = base;
+    }
+  }
+
+  /** Delivers an item in a turn of its own. */
+  _deliverLater(kind, data) {
+    try {
+      this._emitItem(kind, data);
+    } catch (error) {
+      process.nextTick(() => this._advance());
+      throw error;
+    }
+    this._advance();
+  }
+
+  /**
+   * A listener has thrown: what is left of the chunk is delivered in the next tick, after the exception was handled.
+   *
+   * @param {number} at where the next descriptor lies
+   * @param {number} end where they end
+   */
+  _postpone(at, end) {
+    const items = [];
+    for (; at < end; at += STRIDE) {
+      items.push([cells[at], cells[at + 1] >>> 0, cells[at + 2] >>> 0, cells[at + 3]]);
+    }
+    process.nextTick(() => this._redeliver(items));
+  }
+
+  /** @param {number[][]} items descriptors that were set aside */
+  _redeliver(items) {
+    const base = inboxTop;
+    const room = Math.floor((inbox.CAPACITY - base) / STRIDE);
+    const now = items.slice(0, room);
+    now.forEach((item, index) => cells.set(item, base + index * STRIDE));
+    if (!this._deliver(base, now.length)) return;
+    this._advance();
+  }
+
+  _isTooLong(length) {
+    return this._limits.maxPayload > 0 && length > this._limits.maxPayload;
+  }
+
+  /**
+   * The bytes of an item, in the form its listeners expect.
+   *
+   * @returns {Buffer|ArrayBuffer|Blob|Buffer[]}
+   */
+  _data(head, start, length, kind) {
+    const place = (head >> inbox.PLACE_SHIFT) & inbox.PLACE_MASK;
+    const bytes = length === 0 ? EMPTY_BUFFER : this._bytes(place, start, length);
+    if (kind !== inbox.BINARY || this._binaryType === 'nodebuffer') return bytes;
+    if (this._binaryType === 'arraybuffer') return toArrayBuffer(bytes);
+    const fragments = length === 0 ? [] : this._fragments(place, start, bytes);
+    return this._binaryType === 'blob' ? new Blob(fragments) : fragments;
+  }
+
+  _bytes(place, start, length) {
+    if (place === inbox.IN_CHUNK) {
+      const chunk = this._chunk;
+      return new FastBuffer(chunk.buffer, chunk.byteOffset + start, length);
+    }
+    const bytes = Buffer.allocUnsafe(length);
+    native.take(this._id, place, start, bytes);
+    return bytes;
+  }
+
+  /** Cuts a message where its frames ended. */
+  _fragments(place, start, bytes) {
+    if (place !== inbox.IN_STORE) return [bytes];
+    let from = 0;
+    return native.frameEnds(this._id, start, bytes.length).map((end) => {
+      const fragment = bytes.subarray(from, end);
+      from = end;
+      return fragment;
+    });
+  }
+
+  _emitItem(kind, data) {
+    switch (kind) {
+      case inbox.TEXT:
+        this.emit('message', data, false);
+        break;
+      case inbox.BINARY:
+        this.emit('message', data, true);
+        break;
+      case inbox.PING:
+        this.emit('ping', data);
+        break;
+      default:
+        this.emit('pong', data);
+    }
+  }
+
+  /** The peer sent a close frame: nothing that follows it counts. */
+  _conclude(code, reason) {
+    try {
+      this.emit('conclude', code, reason);
+    } finally {
+      this.end();
+    }
+    return true;
+  }
+
+  /** @param {Error} error */
+  _fail(error) {
+    this._errored = true;
+    const done = this._done;
+    this._done = null;
+    done(error);
+    return false;
+  }
+
+  /**
+   * Inflates a compressed frame that could not be inflated in passing: because it is large, or because `decompress`
+   * was replaced.
+   *
+   * @returns {false} decoding goes on when the contents are there
+   */
+  _inflate(head, start, length) {
+    const deflate = this._extensions[PerMessageDeflate.extensionName];
+    const place = (head >> inbox.PLACE_SHIFT) & inbox.PLACE_MASK;
+    const frame = length === 0 ? EMPTY_BUFFER : this._bytes(place, start, length);
+    const fin = (head & inbox.FIN) !== 0;
+
+    if (this._inflatesInRust()) {
+      PerMessageDeflate.limiter.add((release) => {
+        native.inflateOnRuntime(this._id, frame, fin, HEADER, (count) => {
+          release();
+          if (count !== undefined) this._inflated(count);
+        });
+      });
+    } else {
+      deflate.decompress(frame, fin, (error, contents) => {
+        if (this._id === -1) return;
+        if (error) this._fail(error);
+        else this._inflated(native.supply(this._id, contents, inboxTop));
+      });
+    }
+    return false;
+  }
+
+  /** @param {number} count how many items the contents completed: 0 or 1, described at the top of the inbox */
+  _inflated(count) {
+    if (count > 0 && !this._deliver(inboxTop, count)) return;
+    this._advance();
+  }
+}
+
+/**
+ * The error that the last descriptor of a failure stands for.
+ *
+ * @param {Receiver} receiver
+ * @returns {Error}
+ */
+function failure(receiver) {
+  const [isRangeError, message, code, closeCode, errno] = native.failure();
+  const error = isRangeError ? new RangeError(message) : new Error(message);
+  Error.captureStackTrace(error, receiver._deliver);
+  if (errno !== 0) error.errno = errno;
+  error.code = code;
+  error[kStatusCode] = closeCode;
+  return error;
+}
+
+/** @returns {RangeError} for a message that was decoded before its limit was lowered */
+function tooLong() {
+  const error = new RangeError('Max payload size exceeded');
+  error.code = 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH';
+  error[kStatusCode] = 1009;
+  return error;
+}
+
+module.exports = Receiver;

@@ -1,0 +1,402 @@
+'use strict';
+
+const { randomFillSync } = require('crypto');
+const { isUint8Array } = require('util').types;
+
+const native = require('./native');
+const PerMessageDeflate = require('./permessage-deflate');
+const { isCallersMemory, toBuffer } = require('./buffers');
+const { EMPTY_BUFFER, NOOP, kWebSocket } = require('./constants');
+const { headSize, maskBytes } = require('./outbox');
+const { isBlob, isValidStatusCode } = require('./validation');
+
+/** What a sender is busy with. While it is, further frames wait in its queue. */
+const DEFAULT = 0;
+const DEFLATING = 1;
+const GET_BLOB_DATA = 2;
+
+const CONTINUATION = 0x00;
+const TEXT = 0x01;
+const BINARY = 0x02;
+const CLOSE = 0x08;
+const PING = 0x09;
+const PONG = 0x0a;
+
+const FIN = 0x80;
+const RSV1 = 0x40;
+
+/** The most a control frame can carry (RFC 6455, section 5.5). */
+const MAX_CONTROL_PAYLOAD = 125;
+
+/** Data up to this many bytes are compressed while the caller waits. */
+const DEFLATE_IN_PLACE = 8 * 1024;
+
+/** Random bytes for masking keys are drawn in bulk. */
+const keys = Buffer.allocUnsafeSlow(8 * 1024);
+let keysUsed = keys.length;
+
+/** Where a key is put when the caller keeps no buffer for it. */
+const sharedKey = Buffer.alloc(4);
+
+/**
+ * Draws or generates a masking key.
+ *
+ * @param {Buffer} key where to put it
+ * @param {(key: Buffer) => void} [generate]
+ */
+function makeKey(key, generate) {
+  if (generate) {
+    generate(key);
+    return;
+  }
+  if (keysUsed === keys.length) {
+    randomFillSync(keys);
+    keysUsed = 0;
+  }
+  for (let i = 0; i < 4; i++) key[i] = keys[keysUsed++];
+}
+
+/**
+ * @typedef {object} Frame
+ * @property {boolean} fin
+ * @property {boolean} rsv1
+ * @property {number} opcode
+ * @property {boolean} mask
+ * @property {boolean} readOnly whether the data belong to the caller
+ * @property {number} byteLength the length of the data
+ */
+
+/**
+ * Frames what is sent and passes it to the socket, in order: while a message is being compressed or a Blob is read,
+ * everything sent after it waits.
+ */
+class Sender {
+  /**
+   * @param {import('stream').Duplex} socket
+   * @param {object} [extensions] the negotiated extensions, by name
+   * @param {(key: Buffer) => void} [generateMask] fills the masking key of each frame; random when missing
+   */
+  constructor(socket, extensions, generateMask) {
+    this._extensions = extensions || {};
+    if (generateMask) this._generateMask = generateMask;
+    this._maskBuffer = generateMask ? Buffer.alloc(4) : undefined;
+    this._socket = socket;
+
+    this._firstFragment = true;
+    this._compress = false;
+
+    this._bufferedBytes = 0;
+    this._queue = [];
+    this._state = DEFAULT;
+    this.onerror = NOOP;
+    this[kWebSocket] = undefined;
+
+    /** Collects the frames of one turn; without one, each frame is written to the socket by itself. */
+    this._outbox = null;
+  }
+
+  /**
+   * Builds a frame.
+   *
+   * @param {Buffer|string} data
+   * @param {object} options
+   * @param {boolean} [options.fin=false]
+   * @param {(key: Buffer) => void} [options.generateMask]
+   * @param {boolean} [options.mask=false]
+   * @param {Buffer} [options.maskBuffer] where the masking key is put
+   * @param {number} options.opcode
+   * @param {boolean} [options.readOnly=false] whether masking must leave `data` as they are
+   * @param {boolean} [options.rsv1=false]
+   * @returns {Buffer[]} the header and the payload, or both in one, or a header alone
+   */
+  static frame(data, options) {
+    let payload = typeof data === 'string' ? Buffer.from(data) : data;
+    const length = payload.length;
+    const first = (options.fin ? FIN : 0) | (options.rsv1 ? RSV1 : 0) | options.opcode;
+
+    if (!options.mask) {
+      const head = Buffer.allocUnsafe(headSize(length, null));
+      native.writeHead(head, first, length, false, 0);
+      return length === 0 ? [head] : [head, payload];
+    }
+
+    const key = options.maskBuffer || sharedKey;
+    makeKey(key, options.generateMask);
+    const isPlain = (key[0] | key[1] | key[2] | key[3]) === 0;
+    const size = headSize(length, key);
+    const merge = options.readOnly && !isPlain && typeof data !== 'string';
+    const head = Buffer.allocUnsafe(merge ? size + length : size);
+    native.writeHead(head, first, length, true, key.readInt32LE(0));
+
+    if (length === 0) return [head];
+    if (isPlain) return [head, payload];
+    if (merge) {
+      head.set(payload, size);
+      payload = head;
+    }
+    maskBytes(payload, merge ? size : 0, length, key);
+    return merge ? [head] : [head, payload];
+  }
+
+  /**
+   * Sends a close frame.
+   *
+   * @param {number} [code]
+   * @param {string|Uint8Array} [data] the reason, at most 123 bytes
+   * @param {boolean} [mask=false]
+   * @param {Function} [callback]
+   */
+  close(code, data, mask, callback) {
+    const payload = closePayload(code, data);
+    this._control(CLOSE, payload, payload.length, false, mask, callback);
+  }
+
+  /**
+   * Sends a ping.
+   *
+   * @param {*} data at most 125 bytes
+   * @param {boolean} [mask=false]
+   * @param {Function} [callback]
+   */
+  ping(data, mask, callback) {
+    this._controlMessage(PING, data, mask, callback);
+  }
+
+  /**
+   * Sends a pong.
+   *
+   * @param {*} data at most 125 bytes
+   * @param {boolean} [mask=false]
+   * @param {Function} [callback]
+   */
+  pong(data, mask, callback) {
+    this._controlMessage(PONG, data, mask, callback);
+  }
+
+  _controlMessage(opcode, data, mask, callback) {
+    const readOnly = isCallersMemory(data);
+    const payload = typeof data === 'string' || isBlob(data) ? data : toBuffer(data);
+    const byteLength = lengthOf(payload);
+    if (byteLength > MAX_CONTROL_PAYLOAD) {
+      throw new RangeError('The data size must not be greater than 125 bytes');
+    }
+    this._control(opcode, payload, byteLength, readOnly, mask, callback);
+  }
+
+  _control(opcode, payload, byteLength, readOnly, mask, callback) {
+    const frame = { fin: true, rsv1: false, opcode, mask, readOnly, byteLength };
+    this._submit(payload, false, frame, callback);
+  }
+
+  /**
+   * Sends a message or a fragment of one.
+   *
+   * @param {*} data
+   * @param {object} options
+   * @param {boolean} [options.binary=false]
+   * @param {boolean} [options.compress=false]
+   * @param {boolean} [options.fin=false] whether it is the last fragment
+   * @param {boolean} [options.mask=false]
+   * @param {Function} [callback]
+   */
+  send(data, options, callback) {
+    const readOnly = typeof data !== 'string' && isCallersMemory(data);
+    const payload = typeof data === 'string' || isBlob(data) ? data : toBuffer(data);
+    const byteLength = lengthOf(payload);
+
+    let opcode = CONTINUATION;
+    let rsv1 = false;
+    if (this._firstFragment) {
+      this._firstFragment = false;
+      opcode = options.binary ? BINARY : TEXT;
+      rsv1 = options.compress && this._isWorthCompressing(byteLength);
+      this._compress = rsv1;
+    }
+    if (options.fin) this._firstFragment = true;
+
+    const frame = { fin: options.fin, rsv1, opcode, mask: options.mask, readOnly, byteLength };
+    this._submit(payload, this._compress, frame, callback);
+  }
+
+  /** A message whose context would be forgotten anyway is only compressed from a certain size on. */
+  _isWorthCompressing(byteLength) {
+    const deflate = this._extensions[PerMessageDeflate.extensionName];
+    if (!deflate) return true;
+    const forgets = deflate._isServer ? 'server_no_context_takeover' : 'client_no_context_takeover';
+    return !deflate.params[forgets] || byteLength >= deflate._threshold;
+  }
+
+  /**
+   * Does what a frame needs now, or later when its turn comes.
+   *
+   * @param {Buffer|string|Blob} payload
+   * @param {boolean} compress
+   * @param {Frame} frame
+   * @param {Function} [callback]
+   */
+  _submit(payload, compress, frame, callback) {
+    if (this._state !== DEFAULT) {
+      this._bufferedBytes += frame.byteLength;
+      this._queue.push({ payload, compress, frame, callback });
+    } else {
+      this._perform(payload, compress, frame, callback);
+    }
+  }
+
+  _perform(payload, compress, frame, callback) {
+    if (typeof payload !== 'string' && isBlob(payload)) {
+      this._readBlob(payload, compress, frame, callback);
+    } else if (compress) {
+      this._deflate(payload, frame, callback);
+    } else {
+      this._write(payload, frame, callback);
+    }
+  }
+
+  /** Goes on with what waited, until something takes time again. */
+  _dequeue() {
+    while (this._state === DEFAULT && this._queue.length > 0) {
+      const { payload, compress, frame, callback } = this._queue.shift();
+      this._bufferedBytes -= frame.byteLength;
+      this._perform(payload, compress, frame, callback);
+    }
+  }
+
+  /** Writes a frame whose payload is final. */
+  _write(payload, frame, callback) {
+    const outbox = this._outbox;
+    if (outbox === null) {
+      const { fin, rsv1, opcode, mask, readOnly } = frame;
+      const { _generateMask: generateMask, _maskBuffer: maskBuffer } = this;
+      const options = { fin, rsv1, opcode, mask, readOnly, generateMask, maskBuffer };
+      this.sendFrame(Sender.frame(payload, options), callback);
+      return;
+    }
+
+    let key = null;
+    if (frame.mask) {
+      key = this._maskBuffer || sharedKey;
+      makeKey(key, this._generateMask);
+    }
+    const first = (frame.fin ? FIN : 0) | (frame.rsv1 ? RSV1 : 0) | frame.opcode;
+    outbox.frame(first, payload, frame.byteLength, key, callback);
+  }
+
+  _deflate(payload, frame, callback) {
+    const deflate = this._extensions[PerMessageDeflate.extensionName];
+    const isBuiltIn = deflate.compress === PerMessageDeflate.builtIn.compress;
+    if (isBuiltIn && frame.byteLength <= DEFLATE_IN_PLACE && !this._socket.destroyed) {
+      const compressed = deflate._compressNow(toBuffer(payload), frame.fin);
+      this._write(compressed, ownFrame(frame, compressed.length), callback);
+      return;
+    }
+
+    this._bufferedBytes += frame.byteLength;
+    this._state = DEFLATING;
+    deflate.compress(payload, frame.fin, (_, compressed) => {
+      if (this._socket.destroyed) {
+        const error = new Error('The socket was closed while data was being compressed');
+        this._abandon(error, callback);
+        return;
+      }
+      this._bufferedBytes -= frame.byteLength;
+      this._state = DEFAULT;
+      this._write(compressed, ownFrame(frame, compressed.length), callback);
+      this._dequeue();
+    });
+  }
+
+  _readBlob(blob, compress, frame, callback) {
+    this._bufferedBytes += frame.byteLength;
+    this._state = GET_BLOB_DATA;
+
+    // What a callback throws must not end up in the promise chain, hence the ticks.
+    blob.arrayBuffer().then(
+      (bytes) => process.nextTick(() => this._blobRead(toBuffer(bytes), compress, frame, callback)),
+      (error) =>
+        process.nextTick(() => {
+          this._abandon(error, callback);
+          this.onerror(error);
+        })
+    );
+  }
+
+  _blobRead(bytes, compress, frame, callback) {
+    if (this._socket.destroyed) {
+      const error = new Error('The socket was closed while the blob was being read');
+      this._abandon(error, callback);
+      return;
+    }
+    this._bufferedBytes -= frame.byteLength;
+    this._state = DEFAULT;
+    this._perform(bytes, compress, ownFrame(frame, bytes.length), callback);
+    this._dequeue();
+  }
+
+  /** Tells everybody who waits for a frame that it will not be sent. */
+  _abandon(error, callback) {
+    if (typeof callback === 'function') callback(error);
+    for (const { callback: waiting } of this._queue) {
+      if (typeof waiting === 'function') waiting(error);
+    }
+  }
+
+  /**
+   * Sends a frame that was built with `Sender.frame`. The list may be used for other sockets too.
+   *
+   * @param {(Buffer|string)[]} list
+   * @param {Function} [callback]
+   */
+  sendFrame(list, callback) {
+    if (this._outbox !== null) {
+      this._outbox.list(list.length === 2 ? list : list.slice(0, 1), callback);
+      return;
+    }
+    const socket = this._socket;
+    if (list.length === 2) {
+      socket.cork();
+      socket.write(list[0]);
+      socket.write(list[1], callback);
+      socket.uncork();
+    } else {
+      socket.write(list[0], callback);
+    }
+  }
+}
+
+function lengthOf(payload) {
+  if (typeof payload === 'string') return Buffer.byteLength(payload);
+  return isBlob(payload) ? payload.size : payload.length;
+}
+
+/** The same frame for data that are our own. */
+function ownFrame(frame, byteLength) {
+  return { ...frame, readOnly: false, byteLength };
+}
+
+/**
+ * The payload of a close frame: its code and its reason.
+ *
+ * @returns {Buffer}
+ */
+function closePayload(code, data) {
+  if (code === undefined) return EMPTY_BUFFER;
+  if (typeof code !== 'number' || !isValidStatusCode(code)) {
+    throw new TypeError('First argument must be a valid error code number');
+  }
+
+  const length = data === undefined || !data.length ? 0 : Buffer.byteLength(data);
+  if (length > MAX_CONTROL_PAYLOAD - 2) {
+    throw new RangeError('The message must not be greater than 123 bytes');
+  }
+  const payload = Buffer.alloc(2 + length);
+  payload.writeUInt16BE(code, 0);
+  if (length > 0) {
+    if (typeof data === 'string') payload.write(data, 2);
+    else if (isUint8Array(data)) payload.set(data, 2);
+    else throw new TypeError('Second argument must be a string or a Uint8Array');
+  }
+  return payload;
+}
+
+module.exports = Sender;

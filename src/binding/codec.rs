@@ -1,0 +1,200 @@
+//! Entry points of permessage-deflate: one codec (a compressor and a decompressor) for each `PerMessageDeflate`.
+
+use std::ptr;
+use std::sync::{Arc, Mutex};
+
+use napi::sys;
+
+use super::environment::Environment;
+use super::jobs::Callback;
+use super::raw::{raw_functions, Call, Fault, Outcome, Reply};
+use crate::deflate::{DeflateOptions, Deflater, InflateOptions, Inflater};
+use crate::reactor::{Failure, SharedInflater};
+
+/// The two directions of one connection's compression.
+pub struct Codec {
+    /// For what is received.
+    pub inflater: SharedInflater,
+    /// For what is sent.
+    pub deflater: Arc<Mutex<Deflater>>,
+}
+
+raw_functions!(export:
+    "createCodec" => create,
+    "releaseCodec" => release,
+    "sleepCodec" => sleep,
+    "deflate" => deflate,
+    "inflate" => inflate,
+    "takeResult" => take_result,
+    "deflateOnRuntime" => deflate_on_runtime,
+    "inflateBytesOnRuntime" => inflate_on_runtime,
+);
+
+fn byte(call: &Call, index: usize) -> Outcome<u8> {
+    u8::try_from(call.int(index)?).map_err(|_| Fault::Type("expected a small integer"))
+}
+
+fn dictionary(call: &Call, index: usize) -> Outcome<Option<Vec<u8>>> {
+    // SAFETY: no JavaScript runs while the slice is copied.
+    let bytes = unsafe { call.bytes(index)? };
+    Ok(if bytes.is_empty() { None } else { Some(bytes.to_vec()) })
+}
+
+/// `createCodec(inflateBits, inflateNoTakeover, inflateDictionary, deflateBits, deflateNoTakeover, deflateDictionary,
+/// tuning)` with `tuning = level + 1 | memLevel << 8 | strategy << 16`, dictionaries empty when there are none.
+fn create(call: &Call) -> Outcome<i32> {
+    let pool = &call.environment.pool;
+    let inflate = InflateOptions { window_bits: byte(call, 0)?, dictionary: dictionary(call, 2)? };
+    let tuning = call.int(6)?;
+    let deflate = DeflateOptions {
+        level: (tuning & 0xff) - 1,
+        mem_level: tuning >> 8 & 0xff,
+        strategy: tuning >> 16 & 0xff,
+        dictionary: dictionary(call, 5)?,
+        window_bits: byte(call, 3)?,
+    };
+    let codec = Codec {
+        inflater: Arc::new(Mutex::new(Inflater::new(inflate, call.flag(1)?, pool))),
+        deflater: Arc::new(Mutex::new(Deflater::new(deflate, call.flag(4)?, pool))),
+    };
+    let id = call.environment.codecs.borrow_mut().insert(codec);
+    i32::try_from(id).map_err(|_| Fault::Type("too many codecs"))
+}
+
+fn release(call: &Call) -> Outcome<()> {
+    call.environment.codecs.borrow_mut().try_remove(call.size(0)?);
+    Ok(())
+}
+
+fn with_codec<T>(call: &Call, body: impl FnOnce(&Codec) -> Outcome<T>) -> Outcome<T> {
+    let codecs = call.environment.codecs.borrow();
+    body(codecs.get(call.size(0)?).ok_or(Fault::Type("no such codec"))?)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// `sleepCodec(id)`: the connection is idle; keep only what the contexts mean on the wire.
+fn sleep(call: &Call) -> Outcome<()> {
+    with_codec(call, |codec| {
+        // A direction that is busy on the runtime is not idle.
+        if let Ok(mut inflater) = codec.inflater.try_lock() {
+            inflater.sleep();
+        }
+        if let Ok(mut deflater) = codec.deflater.try_lock() {
+            deflater.sleep();
+        }
+        Ok(())
+    })
+}
+
+/// `deflate(id, data, fin) -> length`: compresses one frame here; `takeResult` copies it out.
+fn deflate(call: &Call) -> Outcome<i32> {
+    let fin = call.flag(2)?;
+    // SAFETY: no JavaScript runs until this function returns, and no other argument is a buffer.
+    let data = unsafe { call.bytes(1)? };
+    with_codec(call, |codec| {
+        let mut result = call.environment.result.borrow_mut();
+        result.clear();
+        locked(&codec.deflater)
+            .deflate(data, fin, &mut result)
+            .map_err(|error| Fault::Other(error.to_string()))?;
+        i32::try_from(result.len()).map_err(|_| Fault::Type("the data are too large"))
+    })
+}
+
+/// `inflate(id, data, fin, limit) -> length | -1`: inflates one frame here; -1 stands for a `failure()`.
+fn inflate(call: &Call) -> Outcome<f64> {
+    let (fin, limit) = (call.flag(2)?, call.size(3)?);
+    // SAFETY: as in `deflate`.
+    let data = unsafe { call.bytes(1)? };
+    with_codec(call, |codec| {
+        let mut result = call.environment.result.borrow_mut();
+        result.clear();
+        match locked(&codec.inflater).inflate(data, fin, limit as u64, &mut result) {
+            Ok(()) => Ok(result.len() as f64),
+            Err(error) => {
+                call.environment.last_failure.replace(Some(Failure::from(error)));
+                Ok(-1.0)
+            }
+        }
+    })
+}
+
+/// The most memory kept for the next result.
+const KEPT_RESULT: usize = 256 * 1024;
+
+/// `takeResult(target, offset)`: copies out what `deflate` or `inflate` made.
+fn take_result(call: &Call) -> Outcome<()> {
+    let offset = call.size(1)?;
+    // SAFETY: as in `deflate`.
+    let target = unsafe { call.bytes(0)? };
+    let mut result = call.environment.result.borrow_mut();
+    let room = offset
+        .checked_add(result.len())
+        .and_then(|end| target.get_mut(offset..end))
+        .ok_or(Fault::Type("the target is too small"))?;
+    room.copy_from_slice(&result);
+    result.clear();
+    result.shrink_to(KEPT_RESULT);
+    Ok(())
+}
+
+fn buffer(env: sys::napi_env, bytes: &[u8]) -> sys::napi_value {
+    let mut value = ptr::null_mut();
+    // SAFETY: pointer and length describe `bytes`; a failure leaves null and a pending exception.
+    unsafe {
+        sys::napi_create_buffer_copy(
+            env,
+            bytes.len(),
+            bytes.as_ptr().cast(),
+            ptr::null_mut(),
+            &mut value,
+        )
+    };
+    value
+}
+
+/// `deflateOnRuntime(id, data, fin, callback)`: as `deflate`, away from this thread; `callback(buffer)`.
+fn deflate_on_runtime(call: &Call) -> Outcome<()> {
+    let fin = call.flag(2)?;
+    // SAFETY: as in `deflate`; the copy makes the job independent of what happens to the buffer.
+    let data = unsafe { call.bytes(1)? }.to_vec();
+    let deflater = with_codec(call, |codec| Ok(Arc::clone(&codec.deflater)))?;
+    let callback = Callback::new(call.env, call.value(3)?)?;
+    call.environment.jobs.spawn(call.environment, move || {
+        let mut result = Vec::new();
+        let failed = locked(&deflater).deflate(&data, fin, &mut result).is_err();
+        Box::new(move |environment: &Environment| {
+            let env = environment.env;
+            let argument = if failed { false.reply(env) } else { buffer(env, &result) };
+            callback.call(env, &[argument]);
+        })
+    })
+}
+
+/// `inflateBytesOnRuntime(id, data, fin, limit, callback)`: as `inflate`, away from this thread; `callback(buffer)`,
+/// or `callback(false)` for a `failure()`.
+fn inflate_on_runtime(call: &Call) -> Outcome<()> {
+    let (fin, limit) = (call.flag(2)?, call.size(3)?);
+    // SAFETY: as in `deflate_on_runtime`.
+    let data = unsafe { call.bytes(1)? }.to_vec();
+    let inflater = with_codec(call, |codec| Ok(Arc::clone(&codec.inflater)))?;
+    let callback = Callback::new(call.env, call.value(4)?)?;
+    call.environment.jobs.spawn(call.environment, move || {
+        let mut result = Vec::new();
+        let outcome = locked(&inflater).inflate(&data, fin, limit as u64, &mut result);
+        Box::new(move |environment: &Environment| {
+            let env = environment.env;
+            let argument = match outcome {
+                Ok(()) => buffer(env, &result),
+                Err(error) => {
+                    environment.last_failure.replace(Some(Failure::from(error)));
+                    false.reply(env)
+                }
+            };
+            callback.call(env, &[argument]);
+        })
+    })
+}

@@ -1,0 +1,201 @@
+//! Work that would hold up the loop: it runs on a tokio runtime and comes back as a call on the JavaScript thread.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::ffi::c_void;
+use std::ptr;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use napi::sys;
+use tokio::runtime::{Builder, Runtime};
+
+use super::environment::Environment;
+use super::raw::{check, Outcome};
+
+/// What is left to do on the JavaScript thread when a job is done.
+pub type Completion = Box<dyn FnOnce(&Environment) + Send>;
+
+/// The most threads that jobs of one environment use.
+const MAX_THREADS: usize = 4;
+
+/// The jobs of one environment. The runtime and the way back are made with the first job.
+#[derive(Default)]
+pub struct Jobs {
+    runtime: RefCell<Option<Runtime>>,
+    wake: Cell<sys::napi_threadsafe_function>,
+    done: Arc<Mutex<VecDeque<Completion>>>,
+    outstanding: Cell<usize>,
+}
+
+/// The wake-up call, which any thread may use.
+struct Wake(sys::napi_threadsafe_function);
+// SAFETY: a thread-safe function is made to be called from any thread. It is released in `Jobs::shut_down`, after
+// the runtime, whose threads are the only other users.
+unsafe impl Send for Wake {}
+
+impl Wake {
+    fn call(self) {
+        // SAFETY: see above. A full or closing queue drops the wake-up, and nobody waits for it then.
+        unsafe {
+            sys::napi_call_threadsafe_function(
+                self.0,
+                ptr::null_mut(),
+                sys::ThreadsafeFunctionCallMode::nonblocking,
+            )
+        };
+    }
+}
+
+fn lock(queue: &Mutex<VecDeque<Completion>>) -> MutexGuard<'_, VecDeque<Completion>> {
+    queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Jobs {
+    /// Runs `work` on the runtime and what it returns on the JavaScript thread.
+    pub fn spawn(
+        &self,
+        environment: &Rc<Environment>,
+        work: impl FnOnce() -> Completion + Send + 'static,
+    ) -> Outcome<()> {
+        let wake = self.wake_up(environment)?;
+        if self.outstanding.replace(self.outstanding.get() + 1) == 0 {
+            // SAFETY: the function lives until `shut_down`. A job under way keeps the process alive.
+            unsafe { sys::napi_ref_threadsafe_function(environment.env, wake) };
+        }
+        let (wake, done) = (Wake(wake), Arc::clone(&self.done));
+        let mut runtime = self.runtime.borrow_mut();
+        let runtime = match &mut *runtime {
+            Some(runtime) => runtime,
+            none => none.insert(start()?),
+        };
+        runtime.spawn(async move {
+            let completion = work();
+            lock(&done).push_back(completion);
+            wake.call();
+        });
+        Ok(())
+    }
+
+    fn wake_up(&self, environment: &Rc<Environment>) -> Outcome<sys::napi_threadsafe_function> {
+        if self.wake.get().is_null() {
+            let env = environment.env;
+            let mut name = ptr::null_mut();
+            let mut wake = ptr::null_mut();
+            // SAFETY: all pointers are valid for the calls; the context outlives the function, because
+            // `shut_down` releases it before the environment is freed.
+            let status = unsafe {
+                sys::napi_create_string_utf8(env, c"oxws.jobs".as_ptr(), 9, &mut name);
+                sys::napi_create_threadsafe_function(
+                    env,
+                    ptr::null_mut(),
+                    ptr::null_mut(),
+                    name,
+                    0,
+                    1,
+                    ptr::null_mut(),
+                    None,
+                    Rc::as_ptr(environment).cast_mut().cast::<c_void>(),
+                    Some(complete),
+                    &mut wake,
+                )
+            };
+            check(status, "cannot start the runtime")?;
+            // SAFETY: it was just made. It holds the loop only while jobs are outstanding.
+            unsafe { sys::napi_unref_threadsafe_function(env, wake) };
+            self.wake.set(wake);
+        }
+        Ok(self.wake.get())
+    }
+
+    /// Waits for the job each thread is busy with and ends the runtime; completions are dropped.
+    pub fn shut_down(&self) {
+        drop(self.runtime.borrow_mut().take());
+        let wake = self.wake.replace(ptr::null_mut());
+        if !wake.is_null() {
+            // SAFETY: the runtime's threads have ended, so nobody else uses the function any more.
+            unsafe {
+                sys::napi_release_threadsafe_function(
+                    wake,
+                    sys::ThreadsafeFunctionReleaseMode::abort,
+                )
+            };
+        }
+        lock(&self.done).clear();
+    }
+}
+
+fn start() -> Outcome<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, |count| count.get());
+    Builder::new_multi_thread()
+        .worker_threads(cores.min(MAX_THREADS))
+        .thread_name("oxws-jobs")
+        .build()
+        .map_err(|error| super::raw::Fault::Other(format!("cannot start the runtime: {error}")))
+}
+
+/// Runs on the JavaScript thread after a wake-up.
+unsafe extern "C" fn complete(
+    env: sys::napi_env,
+    _function: sys::napi_value,
+    context: *mut c_void,
+    _data: *mut c_void,
+) {
+    if env.is_null() {
+        return;
+    }
+    // SAFETY: the context is the environment given to `napi_create_threadsafe_function`, alive until `shut_down`.
+    let environment = unsafe { &*context.cast::<Environment>() };
+    let jobs = &environment.jobs;
+    // One completion for one wake-up, so that ticks and microtasks run between them.
+    let Some(completion) = lock(&jobs.done).pop_front() else { return };
+    let left = jobs.outstanding.get().saturating_sub(1);
+    jobs.outstanding.set(left);
+    if left == 0 {
+        // SAFETY: as above.
+        unsafe { sys::napi_unref_threadsafe_function(env, jobs.wake.get()) };
+    }
+    completion(environment);
+}
+
+/// A JavaScript function to call when a job is done.
+pub struct Callback(sys::napi_ref);
+// SAFETY: the reference is made and used on the JavaScript thread; other threads only carry it. If it is dropped
+// without a call, the environment is going down and releases it.
+unsafe impl Send for Callback {}
+
+impl Callback {
+    /// Keeps `function` until it is called.
+    pub fn new(env: sys::napi_env, function: sys::napi_value) -> Outcome<Self> {
+        let mut reference = ptr::null_mut();
+        // SAFETY: `function` belongs to the current call.
+        let status = unsafe { sys::napi_create_reference(env, function, 1, &mut reference) };
+        check(status, "expected a function").map(|()| Callback(reference))
+    }
+
+    /// Calls the function. What it throws reaches `uncaughtException`, as from any other callback.
+    pub fn call(self, env: sys::napi_env, arguments: &[sys::napi_value]) {
+        let mut function = ptr::null_mut();
+        let mut receiver = ptr::null_mut();
+        // SAFETY: on the JavaScript thread, inside the scope that Node opened for this call; the reference is live
+        // and deleted once.
+        unsafe {
+            sys::napi_get_reference_value(env, self.0, &mut function);
+            sys::napi_delete_reference(env, self.0);
+            sys::napi_get_undefined(env, &mut receiver);
+            let status = sys::napi_call_function(
+                env,
+                receiver,
+                function,
+                arguments.len(),
+                arguments.as_ptr(),
+                ptr::null_mut(),
+            );
+            if status == sys::Status::napi_pending_exception {
+                let mut error = ptr::null_mut();
+                sys::napi_get_and_clear_last_exception(env, &mut error);
+                sys::napi_fatal_exception(env, error);
+            }
+        }
+    }
+}

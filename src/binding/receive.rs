@@ -1,0 +1,313 @@
+//! Entry points of the way in: JavaScript hands over a chunk and reads descriptors of what it holds.
+//!
+//! A descriptor is four integers in the inbox: what it is (see the constants, mirrored in `lib/inbox.js`), where
+//! its bytes begin, how many they are, and one more value that depends on the kind.
+
+use std::ptr;
+
+use napi::sys;
+
+use super::environment::Environment;
+use super::jobs::Callback;
+use super::raw::{check, raw_functions, Call, Fault, Outcome, Reply};
+use crate::protocol::{Config, ErrorClass, Limits, MessageKind, Role};
+use crate::reactor::{Failure, Inbound, Item, Place};
+
+const TEXT: i32 = 0;
+const BINARY: i32 = 1;
+const PING: i32 = 2;
+const PONG: i32 = 3;
+const CLOSE: i32 = 4;
+const COMPRESSED: i32 = 5;
+const FAILED: i32 = 6;
+
+const IN_CHUNK: i32 = 0;
+const IN_STORE: i32 = 1;
+const IN_CONTROL: i32 = 2;
+const IN_COMPRESSED: i32 = 3;
+
+const PLACE_SHIFT: i32 = 4;
+const FIN: i32 = 1 << 8;
+
+/// Integers of a descriptor.
+const STRIDE: usize = 4;
+/// The code JavaScript is told for a close frame without one (RFC 6455, section 7.1.5).
+const NO_STATUS: i32 = 1005;
+
+/// What `decode` leaves in the second integer of the inbox.
+const USED_UP: i32 = 0;
+const MORE: i32 = 1;
+const WAITING: i32 = 2;
+
+raw_functions!(export:
+    "setInbox" => set_inbox,
+    "createReceiver" => create_receiver,
+    "configureReceiver" => configure_receiver,
+    "releaseReceiver" => release_receiver,
+    "decode" => decode,
+    "take" => take,
+    "frameEnds" => frame_ends,
+    "failure" => failure,
+    "supply" => supply,
+    "inflateOnRuntime" => inflate_on_runtime,
+);
+
+fn set_inbox(call: &Call) -> Outcome<()> {
+    call.environment.inbox.adopt(call.env, call.value(0)?)
+}
+
+fn limits(call: &Call, first: usize) -> Outcome<Limits> {
+    let count = |index| call.int(index).map(|value| value.max(0).unsigned_abs());
+    Ok(Limits {
+        max_payload: u64::from(count(first)?),
+        max_fragments: count(first + 1)?,
+        max_buffered_chunks: count(first + 2)?,
+    })
+}
+
+/// `createReceiver(isServer, deflateAllowed, codec | -1, skipUTF8Validation, maxPayload, maxFragments, maxBufferedChunks)`
+fn create_receiver(call: &Call) -> Outcome<i32> {
+    let codec = call.int(2)?;
+    let inflater = usize::try_from(codec)
+        .ok()
+        .and_then(|id| call.environment.codecs.borrow().get(id).map(|codec| codec.inflater.clone()));
+    let config = Config {
+        role: if call.flag(0)? { Role::Server } else { Role::Client },
+        limits: limits(call, 4)?,
+        deflate: call.flag(1)?,
+        skip_utf8_validation: call.flag(3)?,
+    };
+    let mut inbound = Inbound::new(config, inflater);
+    inbound.set_inflate_here(codec >= 0);
+    let id = call.environment.receivers.borrow_mut().insert(inbound);
+    i32::try_from(id).map_err(|_| Fault::Type("too many receivers"))
+}
+
+/// `configureReceiver(id, inflateHere, skipUTF8Validation, maxPayload, maxFragments, maxBufferedChunks)`
+fn configure_receiver(call: &Call) -> Outcome<()> {
+    let (here, skip, limits) = (call.flag(1)?, call.flag(2)?, limits(call, 3)?);
+    with_receiver(call, |inbound| {
+        inbound.set_inflate_here(here);
+        let config = inbound.config_mut();
+        config.skip_utf8_validation = skip;
+        config.limits = limits;
+        Ok(())
+    })
+}
+
+fn release_receiver(call: &Call) -> Outcome<()> {
+    call.environment.receivers.borrow_mut().try_remove(call.size(0)?);
+    Ok(())
+}
+
+fn with_receiver<T>(call: &Call, body: impl FnOnce(&mut Inbound) -> Outcome<T>) -> Outcome<T> {
+    let mut receivers = call.environment.receivers.borrow_mut();
+    let inbound = receivers.get_mut(call.size(0)?).ok_or(Fault::Type("no such receiver"))?;
+    body(inbound)
+}
+
+/// `decode(id, chunk, from, base, single) -> count`: writes descriptors of what `chunk` holds from byte `from` on
+/// into the inbox at `base`; the inbox begins with the position reached and how decoding stopped.
+fn decode(call: &Call) -> Outcome<i32> {
+    // SAFETY: no JavaScript runs until this function returns, and no other argument is a buffer.
+    let chunk = unsafe { call.bytes(1)? };
+    let (from, base, single) = (call.size(2)?, call.size(3)?, call.flag(4)?);
+    if base + STRIDE > call.environment.inbox.length() {
+        return Err(Fault::Type("receivers are written to from within each other's events too deeply"));
+    }
+    with_receiver(call, |inbound| {
+        Ok(decode_chunk(call.environment, inbound, chunk, from, base, single))
+    })
+}
+
+/// Decodes `chunk` from byte `from` on, a new chunk when that is 0, until it is used up, the inbox is full, one item
+/// was found (`single`), or nothing more can be told before JavaScript acted.
+pub(super) fn decode_chunk(
+    environment: &Environment,
+    inbound: &mut Inbound,
+    chunk: &mut [u8],
+    from: usize,
+    base: usize,
+    single: bool,
+) -> i32 {
+    let inbox = &environment.inbox;
+    let room = if single { 1 } else { inbox.length().saturating_sub(base) / STRIDE };
+    let mut position = from;
+    let mut count = 0;
+    if from == 0 {
+        if let Err(failure) = inbound.begin_chunk() {
+            environment.put(base, 0, &Item::Failed { failure, retry: false });
+            inbox.write(0, &[0, MORE]);
+            return 1;
+        }
+    }
+    let stopped = loop {
+        if inbound.is_waiting() {
+            break WAITING;
+        }
+        if count >= room {
+            break MORE;
+        }
+        let Some(item) = inbound.next(chunk, &mut position) else { break USED_UP };
+        environment.put(base, count, &item);
+        count += 1;
+        match item {
+            Item::Failed { .. } => break MORE,
+            Item::Close(..) => break USED_UP,
+            _ => {}
+        }
+    };
+    inbox.write(0, &[i32::try_from(position).unwrap_or(i32::MAX), stopped]);
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+impl Environment {
+    /// Writes the descriptor of `item` as the `index`-th after `base`.
+    fn put(&self, base: usize, index: usize, item: &Item) {
+        let at = |kind: i32, place: &Place, extra: i32| {
+            let (place, start, length) = match place {
+                Place::Chunk(range) => (IN_CHUNK, range.start, range.len()),
+                Place::Store(range) => (IN_STORE, range.start, range.len()),
+                Place::Control(length) => (IN_CONTROL, 0, *length),
+                Place::Compressed(length) => (IN_COMPRESSED, 0, *length),
+            };
+            // Offsets stay below 4 GiB, the largest Buffer; JavaScript reads them as unsigned.
+            [kind | place << PLACE_SHIFT, start as u32 as i32, length as u32 as i32, extra]
+        };
+        let descriptor = match item {
+            Item::Message(MessageKind::Text, place) => at(TEXT, place, 0),
+            Item::Message(MessageKind::Binary, place) => at(BINARY, place, 0),
+            Item::Ping(place) => at(PING, place, 0),
+            Item::Pong(place) => at(PONG, place, 0),
+            Item::Close(code, place) => at(CLOSE, place, code.map_or(NO_STATUS, i32::from)),
+            Item::Compressed { place, fin } => {
+                at(COMPRESSED | if *fin { FIN } else { 0 }, place, 0)
+            }
+            Item::Failed { failure, retry } => {
+                self.last_failure.replace(Some(failure.clone()));
+                [FAILED, 0, 0, i32::from(*retry)]
+            }
+        };
+        self.inbox.write(base + index * STRIDE, &descriptor);
+    }
+}
+
+/// `take(id, place, start, target)`: copies the bytes of an item that does not lie in the chunk.
+fn take(call: &Call) -> Outcome<()> {
+    let (place, start) = (call.int(1)?, call.size(2)?);
+    // SAFETY: no JavaScript runs until this function returns, and no other argument is a buffer.
+    let target = unsafe { call.bytes(3)? };
+    with_receiver(call, |inbound| {
+        let source = match place {
+            IN_STORE => inbound.stored(),
+            IN_CONTROL => inbound.control_bytes(),
+            _ => inbound.compressed_bytes(),
+        };
+        let bytes = start
+            .checked_add(target.len())
+            .and_then(|end| source.get(start..end))
+            .ok_or(Fault::Type("no such bytes"))?;
+        target.copy_from_slice(bytes);
+        Ok(())
+    })
+}
+
+/// `frameEnds(id, start, length) -> number[]`: where the frames of a stored message end, from its start.
+fn frame_ends(call: &Call) -> Outcome<sys::napi_value> {
+    let (start, length) = (call.size(1)?, call.size(2)?);
+    let ends: Vec<f64> = with_receiver(call, |inbound| {
+        Ok(inbound
+            .frame_ends(start..start.saturating_add(length))
+            .map(|end| end.saturating_sub(start) as f64)
+            .collect())
+    })?;
+    array(call.env, ends.into_iter().map(|end| end.reply(call.env)))
+}
+
+fn array(
+    env: sys::napi_env,
+    values: impl Iterator<Item = sys::napi_value>,
+) -> Outcome<sys::napi_value> {
+    let mut result = ptr::null_mut();
+    // SAFETY: `env` is the caller's; every value belongs to the current scope.
+    check(unsafe { sys::napi_create_array(env, &mut result) }, "cannot make an array")?;
+    for (index, value) in (0_u32..).zip(values) {
+        // SAFETY: as above.
+        check(unsafe { sys::napi_set_element(env, result, index, value) }, "cannot fill an array")?;
+    }
+    Ok(result)
+}
+
+/// `failure() -> [isRangeError, message, code, closeCode, errno | 0]`: details of the last `FAILED` descriptor.
+fn failure(call: &Call) -> Outcome<sys::napi_value> {
+    let env = call.env;
+    let failure =
+        call.environment.last_failure.take().ok_or(Fault::Type("nothing has failed"))?;
+    match failure {
+        Failure::Protocol(error) => array(
+            env,
+            [
+                matches!(error.class(), ErrorClass::RangeError).reply(env),
+                error.message().as_ref().reply(env),
+                error.code().reply(env),
+                i32::from(error.close_code()).reply(env),
+                0.reply(env),
+            ]
+            .into_iter(),
+        ),
+        Failure::Inflate { message, code, errno } => array(
+            env,
+            [false.reply(env), message.reply(env), code.reply(env), 1007.reply(env), errno.reply(env)]
+                .into_iter(),
+        ),
+    }
+}
+
+/// `supply(id, bytes, base) -> count`: the contents of the compressed frame handed out last, and the item it completes.
+fn supply(call: &Call) -> Outcome<i32> {
+    // SAFETY: no JavaScript runs until this function returns, and no other argument is a buffer.
+    let bytes = unsafe { call.bytes(1)? };
+    let base = call.size(2)?;
+    with_receiver(call, |inbound| {
+        let item = inbound.supply(Ok(bytes));
+        Ok(item.map_or(0, |item| {
+            call.environment.put(base, 0, &item);
+            1
+        }))
+    })
+}
+
+/// `inflateOnRuntime(id, frame, fin, base, callback)`: inflates a large frame away from this thread, supplies it and
+/// calls `callback(count)` as `supply` would have returned.
+fn inflate_on_runtime(call: &Call) -> Outcome<()> {
+    // SAFETY: no JavaScript runs until this function returns, and no other argument is a buffer.
+    let frame = unsafe { call.bytes(1)? }.to_vec();
+    let (id, fin, base) = (call.size(0)?, call.flag(2)?, call.size(3)?);
+    let (inflater, limit) = with_receiver(call, |inbound| {
+        let inflater = inbound.inflater().cloned().ok_or(Fault::Type("no inflater"))?;
+        Ok((inflater, inbound.inflate_limit()))
+    })?;
+    let callback = Callback::new(call.env, call.value(4)?)?;
+    call.environment.jobs.spawn(call.environment, move || {
+        let mut contents = Vec::new();
+        let result = inflater
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .inflate(&frame, fin, limit, &mut contents);
+        Box::new(move |environment: &Environment| {
+            let supplied = match environment.receivers.borrow_mut().get_mut(id) {
+                Some(inbound) => {
+                    let item = inbound.supply(result.map(|()| contents.as_slice()));
+                    Some(item.map_or(0, |item| {
+                        environment.put(base, 0, &item);
+                        1
+                    }))
+                }
+                // The receiver was released meanwhile: nobody waits any more.
+                None => None,
+            };
+            let argument = supplied.map(|count: i32| count.reply(environment.env));
+            callback.call(environment.env, argument.as_slice());
+        })
+    })
+}

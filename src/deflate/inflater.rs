@@ -1,0 +1,359 @@
+//! Decompression of incoming messages.
+
+use zlib_rs::{Inflate, InflateFlush, Status};
+
+use super::error::InflateError;
+use super::history::History;
+use super::pool::{Pool, DECOMPRESSOR_MEMORY};
+use super::{advance, window_size, MESSAGE_TAIL};
+
+/// What the decompressor must know about the peer's compressor.
+#[derive(Clone, Debug)]
+pub struct InflateOptions {
+    /// The negotiated window, 8 to 15.
+    pub window_bits: u8,
+    /// Text both sides know at the start of every context.
+    pub dictionary: Option<Vec<u8>>,
+}
+
+impl Default for InflateOptions {
+    fn default() -> Self {
+        Self {
+            window_bits: 15,
+            dictionary: None,
+        }
+    }
+}
+
+/// The decompressing half of one connection.
+pub struct Inflater {
+    no_context_takeover: bool,
+    pool: Pool,
+    /// The zlib state, while one is needed.
+    decompressor: Option<Inflate>,
+    /// The negotiated window is smaller than the one zlib-rs always decompresses with.
+    small_window: bool,
+    /// With context takeover: the plain text that a later message may refer to.
+    history: History,
+    in_message: bool,
+    /// The last message stopped in the middle of a block, and what zlib knew of that block is gone.
+    lost_block: bool,
+}
+
+/// How a run over some input ended.
+#[derive(PartialEq)]
+enum Run {
+    /// All input is used up.
+    Done,
+    /// The stream came to its final block, and input is left.
+    StreamEnded,
+}
+
+impl Inflater {
+    /// A decompressor that allocates nothing before its first message.
+    pub fn new(options: InflateOptions, no_context_takeover: bool, pool: &Pool) -> Self {
+        let window_bits = options.window_bits.clamp(8, 15);
+        Self {
+            no_context_takeover,
+            pool: pool.clone(),
+            decompressor: None,
+            small_window: window_bits < 15,
+            history: History::new(
+                window_size(window_bits),
+                options.dictionary.unwrap_or_default(),
+            ),
+            in_message: false,
+            lost_block: false,
+        }
+    }
+
+    /// Appends the decompressed payload of one frame to `out`; `fin` marks the last frame of a message.
+    ///
+    /// `limit` bounds what this one call may produce, 0 is no limit. As in ws it counts per frame: a caller that bounds
+    /// whole messages passes what is left of the bound, but at least 1, and refuses the message when the sum exceeds
+    /// the bound. The output is produced piece by piece, and never goes further than one piece (16 KiB) over the limit.
+    ///
+    /// After an error nothing was appended, and the next call starts a fresh context.
+    pub fn inflate(
+        &mut self,
+        input: &[u8],
+        fin: bool,
+        limit: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<(), InflateError> {
+        let start = out.len();
+        let mut result = self.run_frame(input, fin, limit, out);
+        match &mut result {
+            Ok(Run::Done) => {
+                if !self.no_context_takeover {
+                    self.history.record(out.get(start..).unwrap_or_default());
+                }
+                if fin {
+                    self.end_message();
+                }
+            }
+            Ok(Run::StreamEnded) => self.restart(),
+            Err(error) => {
+                if error.lacks_text() {
+                    *error = self.explain(input, fin);
+                }
+                out.truncate(start);
+                self.restart();
+            }
+        }
+        self.in_message = !fin;
+        result.map(|_| ())
+    }
+
+    /// Gives the zlib state back to the pool. With context takeover the last window of plain text stays, and is set as
+    /// the dictionary when the next message comes. In the middle of a message nothing happens: a frame may end
+    /// anywhere within a block, and only zlib knows where.
+    pub fn sleep(&mut self) {
+        if !self.in_message {
+            self.release_between_messages();
+            self.history.shrink();
+        }
+    }
+
+    /// Bytes of memory that this connection holds.
+    pub fn memory(&self) -> usize {
+        let decompressor = match self.decompressor {
+            Some(_) => DECOMPRESSOR_MEMORY,
+            None => 0,
+        };
+        self.history.memory().saturating_add(decompressor)
+    }
+
+    fn run_frame(
+        &mut self,
+        input: &[u8],
+        fin: bool,
+        limit: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Run, InflateError> {
+        if std::mem::take(&mut self.lost_block) {
+            return Err(InflateError::data(Some("invalid stored block lengths")));
+        }
+        let mut budget = Budget::new(limit);
+        let mut decompressor = self.take_decompressor()?;
+        let mut end = decompress(&mut decompressor, input, &mut budget, out)?;
+        if fin && end == Run::Done {
+            end = decompress(&mut decompressor, &MESSAGE_TAIL, &mut budget, out)?;
+        }
+        self.decompressor = Some(decompressor);
+        Ok(end)
+    }
+
+    fn take_decompressor(&mut self) -> Result<Inflate, InflateError> {
+        if let Some(decompressor) = self.decompressor.take() {
+            return Ok(decompressor);
+        }
+        let mut decompressor = self.pool.take_decompressor();
+        let (older, newer) = self.history.parts();
+        for text in [older, newer] {
+            if !text.is_empty() {
+                decompressor
+                    .set_dictionary(text)
+                    .map_err(|error| failed(&decompressor, error))?;
+            }
+        }
+        Ok(decompressor)
+    }
+
+    /// Finds out what is wrong with a frame that zlib-rs refused without a word.
+    ///
+    /// Its fast path loses the explanation, so the frame is decompressed once more without the fast path, which needs a
+    /// minimum of room. Later frames of a message cannot be repeated, as only zlib knew where in a block they started;
+    /// for them it is the most common one of the errors that the fast path can find.
+    fn explain(&mut self, input: &[u8], fin: bool) -> InflateError {
+        const MOST_COMMON: &str = "invalid distance too far back";
+
+        if self.in_message {
+            return InflateError::data(Some(MOST_COMMON));
+        }
+        let tail: &[u8] = if fin { &MESSAGE_TAIL } else { &[] };
+        match self.decompress_slowly([input, tail]) {
+            Err(error) if !error.lacks_text() => error,
+            _ => InflateError::data(Some(MOST_COMMON)),
+        }
+    }
+
+    /// Decompresses from the start of a message, for the sake of the error alone.
+    fn decompress_slowly(&mut self, input: [&[u8]; 2]) -> Result<(), InflateError> {
+        const LESS_THAN_FAST_PATH_NEEDS: usize = 128;
+        let mut discarded = [0; LESS_THAN_FAST_PATH_NEEDS];
+
+        let mut decompressor = self.take_decompressor()?;
+        for mut part in input {
+            let mut more_output = false;
+            while more_output || !part.is_empty() {
+                let step = Step::take(&mut decompressor, part, &mut discarded)?;
+                part = part.get(step.read..).unwrap_or_default();
+                more_output = step.written == discarded.len();
+                if step.status == Status::StreamEnd {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the context: the next frame starts a new one.
+    fn restart(&mut self) {
+        self.release();
+        self.history.restart();
+    }
+
+    fn end_message(&mut self) {
+        if self.no_context_takeover {
+            self.release();
+        } else if self.small_window {
+            // Set anew from the history, zlib knows no more text than the peer may refer to.
+            self.release_between_messages();
+        }
+    }
+
+    /// Releases the zlib state of a context that goes on.
+    fn release_between_messages(&mut self) {
+        if let Some(mut decompressor) = self.decompressor.take() {
+            self.lost_block = !is_between_blocks(&mut decompressor);
+            self.pool.give_decompressor(decompressor);
+        }
+    }
+
+    fn release(&mut self) {
+        if let Some(decompressor) = self.decompressor.take() {
+            self.pool.give_decompressor(decompressor);
+        }
+    }
+}
+
+/// The output is checked against the limit whenever this much was produced, and at the end of the input. It is Node's
+/// chunk size: a stream that is too big and then corrupt fails for the same reason as there.
+const CHUNK: usize = 16 * 1024;
+/// The least room zlib gets.
+const MIN_ROOM: usize = 256;
+
+/// Counts what a frame produces.
+struct Budget {
+    limit: u64,
+    /// Bytes in finished chunks.
+    produced: u64,
+    /// Bytes in the chunk at hand.
+    chunk: usize,
+}
+
+impl Budget {
+    fn new(limit: u64) -> Self {
+        Self {
+            limit: if limit == 0 { u64::MAX } else { limit },
+            produced: 0,
+            chunk: 0,
+        }
+    }
+
+    /// Room for the next piece of output: a small multiple of what is expected to fill it, within the chunk.
+    fn room(&self, input: usize) -> usize {
+        input
+            .saturating_mul(4)
+            .max(self.chunk)
+            .max(MIN_ROOM)
+            .min(CHUNK.saturating_sub(self.chunk))
+    }
+
+    fn add(&mut self, bytes: usize) -> Result<(), InflateError> {
+        self.chunk = self.chunk.saturating_add(bytes);
+        if self.chunk >= CHUNK {
+            self.close_chunk()?;
+        }
+        Ok(())
+    }
+
+    fn close_chunk(&mut self) -> Result<(), InflateError> {
+        let chunk = u64::try_from(std::mem::take(&mut self.chunk)).unwrap_or(u64::MAX);
+        self.produced = self.produced.saturating_add(chunk);
+        if self.produced > self.limit {
+            return Err(InflateError::TooBig);
+        }
+        Ok(())
+    }
+}
+
+/// What one call of zlib did.
+struct Step {
+    read: usize,
+    written: usize,
+    status: Status,
+}
+
+impl Step {
+    fn take(
+        decompressor: &mut Inflate,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Result<Self, InflateError> {
+        let (read_before, written_before) = (decompressor.total_in(), decompressor.total_out());
+        let status = decompressor
+            .decompress(input, output, InflateFlush::NoFlush)
+            .map_err(|error| failed(decompressor, error))?;
+        Ok(Self {
+            read: advance(read_before, decompressor.total_in()),
+            written: advance(written_before, decompressor.total_out()),
+            status,
+        })
+    }
+}
+
+/// Decompresses until the input is used up or the stream ends before it.
+fn decompress(
+    decompressor: &mut Inflate,
+    mut input: &[u8],
+    budget: &mut Budget,
+    out: &mut Vec<u8>,
+) -> Result<Run, InflateError> {
+    // A call that fills its room may leave output behind, even when no input is left.
+    let mut more_output = false;
+    while more_output || !input.is_empty() {
+        let start = out.len();
+        let room = budget.room(input.len());
+        out.resize(start.saturating_add(room), 0);
+
+        let target = out.get_mut(start..).unwrap_or_default();
+        let step = Step::take(decompressor, input, target)?;
+        out.truncate(start.saturating_add(step.written));
+        input = input.get(step.read..).unwrap_or_default();
+        more_output = step.written == room;
+        budget.add(step.written)?;
+        if step.status == Status::StreamEnd {
+            if !input.is_empty() {
+                budget.close_chunk()?;
+                return Ok(Run::StreamEnded);
+            }
+            break;
+        }
+    }
+    budget.close_chunk()?;
+    Ok(Run::Done)
+}
+
+/// Whether the stream stands at the start of a block, as it does after every well-formed message. The answer costs the
+/// decompressor's state: a final empty block ends the stream there, and nowhere else.
+fn is_between_blocks(decompressor: &mut Inflate) -> bool {
+    const FINAL_EMPTY_BLOCK: [u8; 5] = [0x01, 0x00, 0x00, 0xff, 0xff];
+    let step = Step::take(decompressor, &FINAL_EMPTY_BLOCK, &mut [0]);
+    step.is_ok_and(|step| {
+        step.status == Status::StreamEnd
+            && step.written == 0
+            && step.read == FINAL_EMPTY_BLOCK.len()
+    })
+}
+
+fn failed(decompressor: &Inflate, error: zlib_rs::InflateError) -> InflateError {
+    match error {
+        zlib_rs::InflateError::DataError => InflateError::data(decompressor.error_message()),
+        zlib_rs::InflateError::MemError => InflateError::memory(),
+        zlib_rs::InflateError::StreamError | zlib_rs::InflateError::NeedDict { .. } => {
+            InflateError::stream()
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! permessage-deflate (RFC 7692): negotiation, compression and decompression.
+//!
+//! Nothing here knows about sockets, clocks or Node. Frames' payloads go in, payloads come out:
+//!
+//! - [`params`](self::params) decides which offer is accepted and on which terms,
+//! - [`Deflater`] compresses the frames of outgoing messages,
+//! - [`Inflater`] decompresses the frames of incoming messages,
+//! - [`Pool`] lends both of them the big zlib states, so that an idle connection owns none.
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::panic
+)]
+
+mod deflater;
+mod error;
+mod history;
+mod inflater;
+mod js_number;
+pub mod params;
+mod pool;
+
+#[cfg(test)]
+mod tests;
+
+pub use deflater::{DeflateOptions, Deflater};
+pub use error::{DeflateError, InflateError};
+pub use inflater::{InflateOptions, Inflater};
+pub use params::{
+    accept_as_client, accept_as_server, offer, Accepted, LocalOptions, NegotiationError, Offer,
+    ParamValue, Value, WindowBitsOption,
+};
+pub use pool::Pool;
+
+/// The end of every sync-flushed deflate stream: the empty stored block's lengths. RFC 7692 leaves
+/// these four bytes out at the end of a message; the receiver puts them back.
+const MESSAGE_TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+/// The bytes in a window of so many bits.
+fn window_size(window_bits: u8) -> usize {
+    1_usize.checked_shl(u32::from(window_bits)).unwrap_or(0)
+}
+
+/// How far one of zlib's counters moved.
+fn advance(before: u64, after: u64) -> usize {
+    usize::try_from(after.wrapping_sub(before)).unwrap_or(usize::MAX)
+}

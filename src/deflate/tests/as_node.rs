@@ -1,0 +1,272 @@
+//! Streams on the edge of the format, with what ws makes of them over Node's zlib.
+//!
+//! The expectations were recorded from ws's `PerMessageDeflate` on Node 20.
+
+use super::{deflate, deflater, inflate, inflater};
+use crate::deflate::{DeflateOptions, Deflater, InflateError, InflateOptions, Inflater, Pool};
+
+/// "Hello", then "Hello" again as a reference to the first one (RFC 7692, 7.2.3.2).
+const HELLO: &str = "f248cdc9c90700";
+const HELLO_AGAIN: &str = "f200110000";
+
+const FAR: Result<&str, &str> = Err("invalid distance too far back");
+const LENGTHS: Result<&str, &str> = Err("invalid stored block lengths");
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+type Frame<'a> = (&'a str, bool, Result<&'a str, &'a str>);
+
+/// Feeds the frames (payload, fin) and compares what each of them gives.
+fn check(inflater: &mut Inflater, frames: &[Frame<'_>]) {
+    for (at, (payload, fin, expected)) in frames.iter().enumerate() {
+        let result = inflate(inflater, &bytes(payload), *fin);
+        let result = match &result {
+            Ok(text) => Ok(std::str::from_utf8(text).unwrap()),
+            Err(InflateError::Corrupt {
+                message,
+                code: "Z_DATA_ERROR",
+                errno: -3,
+            }) => Err(*message),
+            Err(other) => panic!("unexpected {other:?}"),
+        };
+        assert_eq!(result, *expected, "frame {at} of {frames:?}");
+    }
+}
+
+#[test]
+fn a_message_refers_to_earlier_ones_with_takeover_only() {
+    check(
+        &mut inflater(false),
+        &[(HELLO, true, Ok("Hello")), (HELLO_AGAIN, true, Ok("Hello"))],
+    );
+    check(
+        &mut inflater(true),
+        &[
+            (HELLO, true, Ok("Hello")),
+            (HELLO_AGAIN, true, FAR),
+            (HELLO, true, Ok("Hello")),
+        ],
+    );
+}
+
+#[test]
+fn the_examples_of_the_rfc_are_understood() {
+    let mut inflater = inflater(false);
+    check(
+        &mut inflater,
+        &[("000500faff48656c6c6f00", true, Ok("Hello"))],
+    );
+    check(
+        &mut inflater,
+        &[("f24805000000ffffcac9c90700", true, Ok("Hello"))],
+    );
+    check(
+        &mut inflater,
+        &[("f248", false, Ok("H")), ("cdc9c90700", true, Ok("ello"))],
+    );
+}
+
+#[test]
+fn a_final_block_ends_the_context() {
+    for payload in [
+        "f348cdc9c9070000",
+        "f348cdc9c90700",
+        "f348cdc9c90700deadbeef",
+    ] {
+        check(
+            &mut inflater(false),
+            &[
+                (payload, true, Ok("Hello")),
+                (HELLO_AGAIN, true, FAR),
+                (HELLO, true, Ok("Hello")),
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_final_block_within_a_message_ends_the_context_with_the_next_byte() {
+    let exact = ("f348cdc9c90700", false, Ok("Hello"));
+    check(
+        &mut inflater(false),
+        &[exact, (HELLO, true, Ok("")), (HELLO, true, Ok("Hello"))],
+    );
+    check(
+        &mut inflater(false),
+        &[exact, ("", true, Ok("")), (HELLO, true, Ok("Hello"))],
+    );
+    check(
+        &mut inflater(false),
+        &[
+            exact,
+            ("", false, Ok("")),
+            (HELLO, true, Ok("")),
+            (HELLO, true, Ok("Hello")),
+        ],
+    );
+    check(
+        &mut inflater(false),
+        &[
+            ("f348cdc9c9070000", false, Ok("Hello")),
+            (HELLO, false, Ok("Hello")),
+            (HELLO_AGAIN, true, LENGTHS),
+            (HELLO_AGAIN, true, FAR),
+        ],
+    );
+}
+
+#[test]
+fn empty_frames_and_messages_give_nothing() {
+    check(
+        &mut inflater(false),
+        &[
+            ("", false, Ok("")),
+            ("", false, Ok("")),
+            (HELLO, false, Ok("Hello")),
+            ("", false, Ok("")),
+            ("", true, Ok("")),
+            ("00", true, Ok("")),
+            (HELLO_AGAIN, true, Ok("Hello")),
+        ],
+    );
+}
+
+#[test]
+fn a_message_cut_off_within_a_block_spoils_the_next_one() {
+    for asleep in [false, true] {
+        for (payload, text) in [("f248cdc9", "Helh"), ("", "")] {
+            let mut inflater = inflater(false);
+            check(&mut inflater, &[(payload, true, Ok(text))]);
+            if asleep {
+                inflater.sleep();
+            }
+            check(
+                &mut inflater,
+                &[(HELLO, true, LENGTHS), (HELLO, true, Ok("Hello"))],
+            );
+        }
+    }
+}
+
+#[test]
+fn malformed_streams_are_refused_with_the_texts_of_node() {
+    for (payload, message) in [
+        ("07", "invalid block type"),
+        ("06", "invalid block type"),
+        ("0000000000", "invalid stored block lengths"),
+        ("fc0000", "too many length or distance symbols"),
+        ("0400feff", "invalid code lengths set"),
+        ("0400244900", "invalid bit length repeat"),
+        ("040024e9ffff", "invalid bit length repeat"),
+        ("040024e9ff6d", "invalid code -- missing end-of-block"),
+        (
+            "048049922449922471ffff931100",
+            "invalid literal/lengths set",
+        ),
+        ("04804992244992240fb4ffffc384", "invalid distances set"),
+        (
+            "04c0810800000000207feb0b0000",
+            "invalid literal/length code",
+        ),
+        ("027effff", "invalid distance code"),
+        (
+            "0cc081000000000090ff6b0400",
+            "invalid distance too far back",
+        ),
+    ] {
+        // With more input behind the error zlib takes another path to it.
+        let longer = payload.to_owned() + &"00".repeat(20);
+        for payload in [payload, &longer] {
+            for fin in [true, false] {
+                check(
+                    &mut inflater(false),
+                    &[(payload, fin, Err(message)), (HELLO, true, Ok("Hello"))],
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn references_beyond_the_negotiated_window_are_refused() {
+    // Noise, so that zlib has to refer to the first message for a repetition of its start.
+    let mut state = 1_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(600)
+    .collect();
+    for (distance, window_bits, is_within) in [
+        (256, 8, true),
+        (258, 8, false),
+        (512, 9, true),
+        (514, 9, false),
+        (514, 10, true),
+        (600, 15, true),
+    ] {
+        let text = &noise[..distance];
+        let mut sender = deflater(false);
+        let options = InflateOptions {
+            window_bits,
+            ..InflateOptions::default()
+        };
+        let mut receiver = Inflater::new(options, false, &Pool::new());
+        let first = deflate(&mut sender, text, true);
+        assert_eq!(inflate(&mut receiver, &first, true).unwrap(), text);
+        let second = deflate(&mut sender, &text[..40], true);
+        assert!(second.len() < 20);
+        let result = inflate(&mut receiver, &second, true);
+        assert_eq!(result.is_ok(), is_within, "distance {distance}");
+    }
+}
+
+#[test]
+fn frames_are_compressed_to_what_ws_sends() {
+    let mut deflater = deflater(false);
+    for (text, fin, expected) in [
+        ("", true, "00"),
+        ("", true, "00"),
+        ("", false, "000000ffff"),
+        ("", true, "00"),
+        ("Hello", false, "f248cdc9c907000000ffff"),
+        ("Hello", true, "f200110000"),
+        ("", true, "00"),
+    ] {
+        assert_eq!(hex(&deflate(&mut deflater, text.as_bytes(), fin)), expected);
+    }
+}
+
+#[test]
+fn options_out_of_range_are_brought_into_it() {
+    for n in [i32::MIN, -2, 0, 10, i32::MAX] {
+        for window_bits in [0, 7, 8, 16, 255] {
+            let options = DeflateOptions {
+                level: n,
+                mem_level: n,
+                strategy: n,
+                window_bits,
+                dictionary: None,
+            };
+            let mut sender = Deflater::new(options, false, &Pool::new());
+            let options = InflateOptions {
+                window_bits,
+                dictionary: None,
+            };
+            let mut receiver = Inflater::new(options, false, &Pool::new());
+            for _ in 0..2 {
+                let payload = deflate(&mut sender, b"Hello", true);
+                assert_eq!(inflate(&mut receiver, &payload, true).unwrap(), b"Hello");
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Storage for messages that do not arrive in one piece.
+
+use std::ops::Range;
+
+/// The capacity an empty store may keep.
+const KEPT_CAPACITY: usize = 16 * 1024;
+
+/// Where a finished message lies in an [`Assembly`]. Valid until finished messages are drained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// Its first byte in [`Assembly::bytes`].
+    pub start: usize,
+    /// Its length.
+    pub len: usize,
+    /// Its frames that were not empty, for [`Assembly::frame_ends`].
+    pub frames: Range<usize>,
+}
+
+/// A store of any number of finished messages, followed by the message in progress.
+///
+/// It grows with the bytes that arrive, never by what a peer declares, and gives its memory back when
+/// the messages are gone.
+#[derive(Debug, Default)]
+pub struct Assembly {
+    /// The messages, then room that [`spare`](Self::spare) has lent out.
+    store: Vec<u8>,
+    /// The end of the messages in `store`.
+    len: usize,
+    /// The end in `store` of every frame that is not empty.
+    frame_ends: Vec<usize>,
+    /// Where the message in progress begins in `store`.
+    start: usize,
+    /// Where the message in progress begins in `frame_ends`.
+    first_frame: usize,
+}
+
+impl Assembly {
+    /// An empty store, which holds no memory.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds bytes to the message in progress.
+    #[inline]
+    pub fn append(&mut self, bytes: &[u8]) {
+        self.append_with(|store| store.extend_from_slice(bytes));
+    }
+
+    /// Lets `write` add bytes to the message in progress by pushing them to the vector, of which it must
+    /// leave the rest alone.
+    #[inline]
+    pub fn append_with<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        self.store.truncate(self.len);
+        let result = write(&mut self.store);
+        self.len = self.store.len();
+        result
+    }
+
+    /// Lends room for `n` bytes after the message in progress, to be filled and then
+    /// [`commit`](Self::commit)ted.
+    pub fn spare(&mut self, n: usize) -> &mut [u8] {
+        let end = self.len.saturating_add(n);
+        if self.store.len() < end {
+            self.store.resize(end, 0);
+        }
+        self.store.get_mut(self.len..end).unwrap_or_default()
+    }
+
+    /// Adds the first `n` bytes of the room lent last to the message in progress.
+    pub fn commit(&mut self, n: usize) {
+        self.len = self.len.saturating_add(n).min(self.store.len());
+    }
+
+    /// Ends a frame of the message in progress.
+    pub fn end_frame(&mut self) {
+        let frame_start = match self.frame_ends.get(self.first_frame..) {
+            Some([.., last]) => *last,
+            _ => self.start,
+        };
+        if self.len > frame_start {
+            self.frame_ends.push(self.len);
+        }
+    }
+
+    /// Ends the message in progress and begins another.
+    pub fn finish_message(&mut self) -> Finished {
+        let finished = Finished {
+            start: self.start,
+            len: self.in_progress_len(),
+            frames: self.first_frame..self.frame_ends.len(),
+        };
+        self.start = self.len;
+        self.first_frame = self.frame_ends.len();
+        finished
+    }
+
+    /// All bytes held.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        self.store.get(..self.len).unwrap_or_default()
+    }
+
+    /// Where frames end in [`bytes`](Self::bytes).
+    #[inline]
+    pub fn frame_ends(&self, frames: Range<usize>) -> &[usize] {
+        self.frame_ends.get(frames).unwrap_or_default()
+    }
+
+    /// Where all frames end in [`bytes`](Self::bytes), those of the message in progress included.
+    #[inline]
+    pub fn all_frame_ends(&self) -> &[usize] {
+        &self.frame_ends
+    }
+
+    /// The length of the message in progress so far.
+    #[inline]
+    pub fn in_progress_len(&self) -> usize {
+        self.len.saturating_sub(self.start)
+    }
+
+    /// The memory held, in bytes.
+    #[cfg(test)]
+    fn capacity(&self) -> usize {
+        let ends = self
+            .frame_ends
+            .capacity()
+            .saturating_mul(size_of::<usize>());
+        self.store.capacity().saturating_add(ends)
+    }
+
+    /// Drops the finished messages and keeps the one in progress. Gives back memory that what is left
+    /// does not need.
+    pub fn drain_finished(&mut self) {
+        self.store.truncate(self.len);
+        self.store.drain(..self.start.min(self.len));
+        self.len = self.store.len();
+        self.frame_ends.drain(..self.first_frame);
+        for end in &mut self.frame_ends {
+            *end = end.saturating_sub(self.start);
+        }
+        self.start = 0;
+        self.first_frame = 0;
+
+        release(&mut self.store);
+        release(&mut self.frame_ends);
+    }
+}
+
+/// Shrinks a vector that is much larger than its contents. The slack keeps a message that grows slowly
+/// from being moved each time.
+fn release<T>(vec: &mut Vec<T>) {
+    let kept = KEPT_CAPACITY.checked_div(size_of::<T>()).unwrap_or(0);
+    let enough = vec.len().saturating_mul(4).max(kept);
+    if vec.capacity() > enough {
+        vec.shrink_to(if vec.is_empty() { 0 } else { kept });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Appends a message of the given frames and finishes it.
+    fn store_message(assembly: &mut Assembly, frames: &[&[u8]]) -> Finished {
+        for frame in frames {
+            assembly.append(frame);
+            assembly.end_frame();
+        }
+        assembly.finish_message()
+    }
+
+    #[test]
+    fn finished_messages_lie_one_after_another() {
+        let mut assembly = Assembly::new();
+        let first = store_message(&mut assembly, &[b"ab", b"", b"c"]);
+        let empty = store_message(&mut assembly, &[b""]);
+        let last = store_message(&mut assembly, &[b"def"]);
+
+        assert_eq!(assembly.bytes(), b"abcdef");
+        assert_eq!((first.start, first.len), (0, 3));
+        assert_eq!((empty.start, empty.len), (3, 0));
+        assert_eq!((last.start, last.len), (3, 3));
+        assert_eq!(assembly.frame_ends(first.frames), [2, 3]);
+        assert!(assembly.frame_ends(empty.frames).is_empty());
+        assert_eq!(assembly.frame_ends(last.frames), [6]);
+    }
+
+    #[test]
+    fn the_message_in_progress_survives_draining() {
+        let mut assembly = Assembly::new();
+        store_message(&mut assembly, &[b"finished"]);
+        assembly.append(b"he");
+        assembly.end_frame();
+        assembly.append(b"l");
+        assert_eq!(assembly.in_progress_len(), 3);
+
+        assembly.drain_finished();
+        assert_eq!(assembly.bytes(), b"hel");
+        assembly.drain_finished();
+        let message = store_message(&mut assembly, &[b"lo"]);
+        assert_eq!((message.start, message.len), (0, 5));
+        assert_eq!(assembly.frame_ends(message.frames), [2, 5]);
+    }
+
+    #[test]
+    fn borrowed_room_counts_only_as_far_as_it_is_committed() {
+        let mut assembly = Assembly::new();
+        assembly.append(b"a");
+        let room = assembly.spare(10);
+        assert_eq!(room.len(), 10);
+        room[..2].copy_from_slice(b"bc");
+        assembly.commit(2);
+        assert_eq!(assembly.bytes(), b"abc");
+
+        assembly.spare(10)[0] = b'x';
+        assembly.append(b"d");
+        assembly.append_with(|store| store.push(b'e'));
+        assembly.spare(3)[0] = b'f';
+        assembly.commit(1);
+        assert_eq!(assembly.bytes(), b"abcdef");
+
+        // More than was lent cannot be committed.
+        assembly.commit(1000);
+        assert!(assembly.bytes().len() <= 9);
+    }
+
+    #[test]
+    fn memory_is_given_back_when_the_messages_are_gone() {
+        let mut assembly = Assembly::new();
+        assert_eq!(assembly.capacity(), 0);
+        for _ in 0..100_000 {
+            assembly.append(&[0; 10]);
+            assembly.end_frame();
+        }
+        assembly.finish_message();
+        assembly.append(b"a few bytes more");
+        assert!(assembly.capacity() > 1_000_000);
+
+        assembly.drain_finished();
+        assert_eq!(assembly.bytes(), b"a few bytes more");
+        assert!(assembly.capacity() <= 2 * KEPT_CAPACITY);
+    }
+
+    #[test]
+    fn memory_grows_with_the_bytes_that_arrive() {
+        let mut assembly = Assembly::new();
+        for _ in 0..1000 {
+            assembly.append(&[0; 100]);
+            assembly.drain_finished();
+        }
+        assert_eq!(assembly.in_progress_len(), 100_000);
+        assert!(assembly.capacity() < 4 * 100_000);
+    }
+}
