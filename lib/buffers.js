@@ -14,7 +14,8 @@ const FastBuffer = Buffer[Symbol.species];
  */
 function toBuffer(data) {
   if (Buffer.isBuffer(data)) return data;
-  if (ArrayBuffer.isView(data)) return new FastBuffer(data.buffer, data.byteOffset, data.byteLength);
+  if (ArrayBuffer.isView(data))
+    return new FastBuffer(data.buffer, data.byteOffset, data.byteLength);
   return Buffer.from(data);
 }
 

@@ -47,6 +47,10 @@ module.exports = {
   IN_STORE: 1,
   IN_CONTROL: 2,
   IN_COMPRESSED: 3,
+  /** In the input of a connection that Rust reads itself. */
+  IN_INPUT: 4,
+  /** In what `supply` was given. */
+  SUPPLIED: 5,
 
   /** Set when a compressed frame is the last of its message. */
   FIN: 0x100

@@ -21,8 +21,13 @@ const [, OPEN, CLOSING, CLOSED] = READY_STATES.keys();
  * @param {object} options
  */
 function attach(websocket, socket, head, options) {
-  const { allowSynchronousEvents, maxBufferedChunks, maxFragments, maxPayload, skipUTF8Validation } =
-    options;
+  const {
+    allowSynchronousEvents,
+    maxBufferedChunks,
+    maxFragments,
+    maxPayload,
+    skipUTF8Validation
+  } = options;
   const receiver = new Receiver({
     allowSynchronousEvents,
     binaryType: websocket.binaryType,

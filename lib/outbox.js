@@ -274,4 +274,14 @@ function maskBytes(bytes, start, length, key) {
   for (let i = 0; i < length; i++) bytes[start + i] ^= key[i & 3];
 }
 
-module.exports = { BY_REFERENCE, MAX_HEAD, Outbox, beginDelivery, callEach, endDelivery, headSize, maskBytes, writeHead };
+module.exports = {
+  BY_REFERENCE,
+  MAX_HEAD,
+  Outbox,
+  beginDelivery,
+  callEach,
+  endDelivery,
+  headSize,
+  maskBytes,
+  writeHead
+};

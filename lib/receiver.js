@@ -8,8 +8,13 @@ const PerMessageDeflate = require('./permessage-deflate');
 const { FastBuffer, toArrayBuffer } = require('./buffers');
 const { beginDelivery, endDelivery } = require('./outbox');
 const { BINARY_TYPES, EMPTY_BUFFER, kStatusCode, kWebSocket } = require('./constants');
+const { failure } = require('./failure');
 
 const { cells, HEADER, STRIDE } = inbox;
+
+/** The values of `_state` that something outside may ask for, as in ws. */
+const GET_INFO = 0;
+const INFLATING = 5;
 
 /** Receivers that are dropped without having been ended give their Rust half back when they are collected. */
 const forgotten = new FinalizationRegistry((id) => native.releaseReceiver(id));
@@ -51,11 +56,9 @@ class Receiver extends Writable {
     };
     this[kWebSocket] = undefined;
 
-    const deflate = this._extensions[PerMessageDeflate.extensionName];
     this._id = native.createReceiver(
       this._isServer,
-      deflate !== undefined,
-      deflate instanceof PerMessageDeflate && deflate.params ? deflate._codec() : -1,
+      this._extensions[PerMessageDeflate.extensionName] !== undefined,
       this._limits.skipUTF8Validation,
       this._limits.maxPayload,
       this._limits.maxFragments,
@@ -63,8 +66,9 @@ class Receiver extends Writable {
     );
     forgotten.register(this, this._id, this);
 
-    /** The `decompress` that the Rust half was told about. */
-    this._knownDecompress = PerMessageDeflate.builtIn.decompress;
+    /** The inflated contents of the last compressed frame. */
+    this._contents = EMPTY_BUFFER;
+    this._isInflating = false;
     /** Whether a limit was changed since the chunk at hand was decoded. */
     this._limitsChanged = false;
     this._errored = false;
@@ -123,7 +127,6 @@ class Receiver extends Writable {
     const { skipUTF8Validation, maxPayload, maxFragments, maxBufferedChunks } = this._limits;
     native.configureReceiver(
       this._id,
-      this._inflatesInRust(),
       skipUTF8Validation,
       maxPayload,
       maxFragments,
@@ -131,10 +134,14 @@ class Receiver extends Writable {
     );
   }
 
-  /** Whether nobody has put a function of their own in the place of `decompress`. */
-  _inflatesInRust() {
-    const deflate = this._extensions[PerMessageDeflate.extensionName];
-    return deflate !== undefined && deflate.decompress === PerMessageDeflate.builtIn.decompress;
+  /** How many bytes of an unfinished message have arrived. */
+  get _totalPayloadLength() {
+    return this._id === -1 ? 0 : native.messageLength(this._id);
+  }
+
+  /** What the receiver did last: 5 when it was with a compressed frame. */
+  get _state() {
+    return this._isInflating ? INFLATING : GET_INFO;
   }
 
   /**
@@ -171,12 +178,6 @@ class Receiver extends Writable {
   _advance() {
     for (;;) {
       if (this._id === -1) return;
-      const deflate = this._extensions[PerMessageDeflate.extensionName];
-      if (deflate !== undefined && deflate.decompress !== this._knownDecompress) {
-        this._knownDecompress = deflate.decompress;
-        this._configure();
-      }
-
       const base = inboxTop;
       this._limitsChanged = false;
       const count = native.decode(
@@ -231,11 +232,12 @@ class Receiver extends Writable {
         if (kind === inbox.FAILED) {
           // A limit that was raised since may let the same bytes pass.
           if (this._limitsChanged && extra === 1) return true;
-          return this._fail(failure(this));
+          return this._fail(failure(this._deliver));
         }
         if (kind === inbox.COMPRESSED) return this._inflate(head, start, length);
 
         const data = this._data(head, start, length, kind);
+        if (kind <= inbox.BINARY && place(head) === inbox.IN_CHUNK) this._isInflating = false;
         if (kind === inbox.CLOSE) return this._conclude(extra, data);
         if (this._allowSynchronousEvents) {
           this._emitItem(kind, data);
@@ -298,27 +300,28 @@ class Receiver extends Writable {
    * @returns {Buffer|ArrayBuffer|Blob|Buffer[]}
    */
   _data(head, start, length, kind) {
-    const place = (head >> inbox.PLACE_SHIFT) & inbox.PLACE_MASK;
-    const bytes = length === 0 ? EMPTY_BUFFER : this._bytes(place, start, length);
+    const where = place(head);
+    const bytes = length === 0 ? EMPTY_BUFFER : this._bytes(where, start, length);
     if (kind !== inbox.BINARY || this._binaryType === 'nodebuffer') return bytes;
     if (this._binaryType === 'arraybuffer') return toArrayBuffer(bytes);
-    const fragments = length === 0 ? [] : this._fragments(place, start, bytes);
+    const fragments = length === 0 ? [] : this._fragments(where, start, bytes);
     return this._binaryType === 'blob' ? new Blob(fragments) : fragments;
   }
 
-  _bytes(place, start, length) {
-    if (place === inbox.IN_CHUNK) {
+  _bytes(where, start, length) {
+    if (where === inbox.IN_CHUNK) {
       const chunk = this._chunk;
       return new FastBuffer(chunk.buffer, chunk.byteOffset + start, length);
     }
+    if (where === inbox.SUPPLIED) return this._contents;
     const bytes = Buffer.allocUnsafe(length);
-    native.take(this._id, place, start, bytes);
+    native.take(this._id, where, start, bytes);
     return bytes;
   }
 
   /** Cuts a message where its frames ended. */
-  _fragments(place, start, bytes) {
-    if (place !== inbox.IN_STORE) return [bytes];
+  _fragments(where, start, bytes) {
+    if (where !== inbox.IN_STORE) return [bytes];
     let from = 0;
     return native.frameEnds(this._id, start, bytes.length).map((end) => {
       const fragment = bytes.subarray(from, end);
@@ -363,55 +366,35 @@ class Receiver extends Writable {
   }
 
   /**
-   * Inflates a compressed frame that could not be inflated in passing: because it is large, or because `decompress`
-   * was replaced.
+   * Has a compressed frame inflated.
    *
    * @returns {false} decoding goes on when the contents are there
    */
   _inflate(head, start, length) {
-    const deflate = this._extensions[PerMessageDeflate.extensionName];
-    const place = (head >> inbox.PLACE_SHIFT) & inbox.PLACE_MASK;
-    const frame = length === 0 ? EMPTY_BUFFER : this._bytes(place, start, length);
+    const frame = length === 0 ? EMPTY_BUFFER : this._bytes(place(head), start, length);
     const fin = (head & inbox.FIN) !== 0;
-
-    if (this._inflatesInRust()) {
-      PerMessageDeflate.limiter.add((release) => {
-        native.inflateOnRuntime(this._id, frame, fin, HEADER, (count) => {
-          release();
-          if (count !== undefined) this._inflated(count);
-        });
-      });
-    } else {
-      deflate.decompress(frame, fin, (error, contents) => {
-        if (this._id === -1) return;
-        if (error) this._fail(error);
-        else this._inflated(native.supply(this._id, contents, inboxTop));
-      });
-    }
+    this._isInflating = true;
+    this._extensions[PerMessageDeflate.extensionName].decompress(frame, fin, (error, contents) => {
+      if (this._id === -1) return;
+      if (error) this._fail(error);
+      else this._inflated(contents);
+    });
     return false;
   }
 
-  /** @param {number} count how many items the contents completed: 0 or 1, described at the top of the inbox */
-  _inflated(count) {
-    if (count > 0 && !this._deliver(inboxTop, count)) return;
-    this._advance();
+  /** @param {Buffer} contents of the frame that is being waited for */
+  _inflated(contents) {
+    const count = native.supply(this._id, contents, inboxTop);
+    this._contents = contents;
+    const goOn = count === 0 || this._deliver(inboxTop, count);
+    this._contents = EMPTY_BUFFER;
+    if (goOn) this._advance();
   }
 }
 
-/**
- * The error that the last descriptor of a failure stands for.
- *
- * @param {Receiver} receiver
- * @returns {Error}
- */
-function failure(receiver) {
-  const [isRangeError, message, code, closeCode, errno] = native.failure();
-  const error = isRangeError ? new RangeError(message) : new Error(message);
-  Error.captureStackTrace(error, receiver._deliver);
-  if (errno !== 0) error.errno = errno;
-  error.code = code;
-  error[kStatusCode] = closeCode;
-  return error;
+/** Where the bytes lie that a descriptor speaks of. */
+function place(head) {
+  return (head >> inbox.PLACE_SHIFT) & inbox.PLACE_MASK;
 }
 
 /** @returns {RangeError} for a message that was decoded before its limit was lowered */

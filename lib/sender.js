@@ -28,12 +28,12 @@ const RSV1 = 0x40;
 /** The most a control frame can carry (RFC 6455, section 5.5). */
 const MAX_CONTROL_PAYLOAD = 125;
 
-/** Data up to this many bytes are compressed while the caller waits. */
-const DEFLATE_IN_PLACE = 8 * 1024;
-
 /** Random bytes for masking keys are drawn in bulk. */
 const keys = Buffer.allocUnsafeSlow(8 * 1024);
 let keysUsed = keys.length;
+
+/** On the options of `Sender.frame`: the length of the data in bytes, where it was found out before. */
+const kByteLength = Symbol('byte length');
 
 /** Where a key is put when the caller keeps no buffer for it. */
 const sharedKey = Buffer.alloc(4);
@@ -110,8 +110,10 @@ class Sender {
    * @returns {Buffer[]} the header and the payload, or both in one, or a header alone
    */
   static frame(data, options) {
-    let payload = typeof data === 'string' ? Buffer.from(data) : data;
-    const length = payload.length;
+    // A string whose length in bytes is known already is left for the socket to encode.
+    const keepsString = typeof data === 'string' && !options.mask && options[kByteLength] > 0;
+    let payload = typeof data === 'string' && !keepsString ? Buffer.from(data) : data;
+    const length = keepsString ? options[kByteLength] : payload.length;
     const first = (options.fin ? FIN : 0) | (options.rsv1 ? RSV1 : 0) | options.opcode;
 
     if (!options.mask) {
@@ -266,9 +268,12 @@ class Sender {
   _write(payload, frame, callback) {
     const outbox = this._outbox;
     if (outbox === null) {
-      const { fin, rsv1, opcode, mask, readOnly } = frame;
-      const { _generateMask: generateMask, _maskBuffer: maskBuffer } = this;
-      const options = { fin, rsv1, opcode, mask, readOnly, generateMask, maskBuffer };
+      const options = {
+        ...frame,
+        generateMask: this._generateMask,
+        maskBuffer: this._maskBuffer,
+        [kByteLength]: frame.byteLength
+      };
       this.sendFrame(Sender.frame(payload, options), callback);
       return;
     }
@@ -284,13 +289,6 @@ class Sender {
 
   _deflate(payload, frame, callback) {
     const deflate = this._extensions[PerMessageDeflate.extensionName];
-    const isBuiltIn = deflate.compress === PerMessageDeflate.builtIn.compress;
-    if (isBuiltIn && frame.byteLength <= DEFLATE_IN_PLACE && !this._socket.destroyed) {
-      const compressed = deflate._compressNow(toBuffer(payload), frame.fin);
-      this._write(compressed, ownFrame(frame, compressed.length), callback);
-      return;
-    }
-
     this._bufferedBytes += frame.byteLength;
     this._state = DEFLATING;
     deflate.compress(payload, frame.fin, (_, compressed) => {

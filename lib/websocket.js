@@ -213,7 +213,11 @@ class WebSocket extends EventEmitter {
       this._refuseAfterClose(data, callback);
       return;
     }
-    this._sender[method](data || EMPTY_BUFFER, mask === undefined ? !this._isServer : mask, callback);
+    this._sender[method](
+      data || EMPTY_BUFFER,
+      mask === undefined ? !this._isServer : mask,
+      callback
+    );
   }
 
   /**

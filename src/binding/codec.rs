@@ -9,12 +9,12 @@ use super::environment::Environment;
 use super::jobs::Callback;
 use super::raw::{raw_functions, Call, Fault, Outcome, Reply};
 use crate::deflate::{DeflateOptions, Deflater, InflateOptions, Inflater};
-use crate::reactor::{Failure, SharedInflater};
+use crate::reactor::Failure;
 
 /// The two directions of one connection's compression.
 pub struct Codec {
     /// For what is received.
-    pub inflater: SharedInflater,
+    pub inflater: Arc<Mutex<Inflater>>,
     /// For what is sent.
     pub deflater: Arc<Mutex<Deflater>>,
 }

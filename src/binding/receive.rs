@@ -8,7 +8,6 @@ use std::ptr;
 use napi::sys;
 
 use super::environment::Environment;
-use super::jobs::Callback;
 use super::raw::{check, raw_functions, Call, Fault, Outcome, Reply};
 use crate::protocol::{Config, ErrorClass, Limits, MessageKind, Role};
 use crate::reactor::{Failure, Inbound, Item, Place};
@@ -25,6 +24,7 @@ const IN_CHUNK: i32 = 0;
 const IN_STORE: i32 = 1;
 const IN_CONTROL: i32 = 2;
 const IN_COMPRESSED: i32 = 3;
+const SUPPLIED: i32 = 5;
 
 const PLACE_SHIFT: i32 = 4;
 const FIN: i32 = 1 << 8;
@@ -49,7 +49,7 @@ raw_functions!(export:
     "frameEnds" => frame_ends,
     "failure" => failure,
     "supply" => supply,
-    "inflateOnRuntime" => inflate_on_runtime,
+    "messageLength" => message_length,
 );
 
 fn set_inbox(call: &Call) -> Outcome<()> {
@@ -65,34 +65,32 @@ fn limits(call: &Call, first: usize) -> Outcome<Limits> {
     })
 }
 
-/// `createReceiver(isServer, deflateAllowed, codec | -1, skipUTF8Validation, maxPayload, maxFragments, maxBufferedChunks)`
+/// `createReceiver(isServer, deflate, skipUTF8Validation, maxPayload, maxFragments, maxBufferedChunks)`
 fn create_receiver(call: &Call) -> Outcome<i32> {
-    let codec = call.int(2)?;
-    let inflater = usize::try_from(codec)
-        .ok()
-        .and_then(|id| call.environment.codecs.borrow().get(id).map(|codec| codec.inflater.clone()));
-    let config = Config {
+    let inbound = Inbound::new(Config {
         role: if call.flag(0)? { Role::Server } else { Role::Client },
-        limits: limits(call, 4)?,
         deflate: call.flag(1)?,
-        skip_utf8_validation: call.flag(3)?,
-    };
-    let mut inbound = Inbound::new(config, inflater);
-    inbound.set_inflate_here(codec >= 0);
+        skip_utf8_validation: call.flag(2)?,
+        limits: limits(call, 3)?,
+    });
     let id = call.environment.receivers.borrow_mut().insert(inbound);
     i32::try_from(id).map_err(|_| Fault::Type("too many receivers"))
 }
 
-/// `configureReceiver(id, inflateHere, skipUTF8Validation, maxPayload, maxFragments, maxBufferedChunks)`
+/// `configureReceiver(id, skipUTF8Validation, maxPayload, maxFragments, maxBufferedChunks)`
 fn configure_receiver(call: &Call) -> Outcome<()> {
-    let (here, skip, limits) = (call.flag(1)?, call.flag(2)?, limits(call, 3)?);
+    let (skip, limits) = (call.flag(1)?, limits(call, 2)?);
     with_receiver(call, |inbound| {
-        inbound.set_inflate_here(here);
         let config = inbound.config_mut();
         config.skip_utf8_validation = skip;
         config.limits = limits;
         Ok(())
     })
+}
+
+/// `messageLength(id)`: how many bytes of the message under way have been put together.
+fn message_length(call: &Call) -> Outcome<f64> {
+    with_receiver(call, |inbound| Ok(inbound.in_progress_len() as f64))
 }
 
 fn release_receiver(call: &Call) -> Outcome<()> {
@@ -170,6 +168,7 @@ impl Environment {
                 Place::Store(range) => (IN_STORE, range.start, range.len()),
                 Place::Control(length) => (IN_CONTROL, 0, *length),
                 Place::Compressed(length) => (IN_COMPRESSED, 0, *length),
+                Place::Supplied(length) => (SUPPLIED, 0, *length),
             };
             // Offsets stay below 4 GiB, the largest Buffer; JavaScript reads them as unsigned.
             [kind | place << PLACE_SHIFT, start as u32 as i32, length as u32 as i32, extra]
@@ -269,45 +268,10 @@ fn supply(call: &Call) -> Outcome<i32> {
     let bytes = unsafe { call.bytes(1)? };
     let base = call.size(2)?;
     with_receiver(call, |inbound| {
-        let item = inbound.supply(Ok(bytes));
+        let item = inbound.supply(bytes);
         Ok(item.map_or(0, |item| {
             call.environment.put(base, 0, &item);
             1
         }))
-    })
-}
-
-/// `inflateOnRuntime(id, frame, fin, base, callback)`: inflates a large frame away from this thread, supplies it and
-/// calls `callback(count)` as `supply` would have returned.
-fn inflate_on_runtime(call: &Call) -> Outcome<()> {
-    // SAFETY: no JavaScript runs until this function returns, and no other argument is a buffer.
-    let frame = unsafe { call.bytes(1)? }.to_vec();
-    let (id, fin, base) = (call.size(0)?, call.flag(2)?, call.size(3)?);
-    let (inflater, limit) = with_receiver(call, |inbound| {
-        let inflater = inbound.inflater().cloned().ok_or(Fault::Type("no inflater"))?;
-        Ok((inflater, inbound.inflate_limit()))
-    })?;
-    let callback = Callback::new(call.env, call.value(4)?)?;
-    call.environment.jobs.spawn(call.environment, move || {
-        let mut contents = Vec::new();
-        let result = inflater
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .inflate(&frame, fin, limit, &mut contents);
-        Box::new(move |environment: &Environment| {
-            let supplied = match environment.receivers.borrow_mut().get_mut(id) {
-                Some(inbound) => {
-                    let item = inbound.supply(result.map(|()| contents.as_slice()));
-                    Some(item.map_or(0, |item| {
-                        environment.put(base, 0, &item);
-                        1
-                    }))
-                }
-                // The receiver was released meanwhile: nobody waits any more.
-                None => None,
-            };
-            let argument = supplied.map(|count: i32| count.reply(environment.env));
-            callback.call(environment.env, argument.as_slice());
-        })
     })
 }

@@ -1,24 +1,14 @@
 //! The way in: received bytes become items that JavaScript can deliver.
 //!
 //! An [`Inbound`] belongs to one connection (or one standalone `Receiver`). It drives the protocol decoder over
-//! each received chunk, puts together what arrives in pieces, inflates what is compressed, and says for every
-//! item where its bytes lie: in the chunk itself, or in memory of its own until the item is taken.
+//! each received chunk, puts together what arrives in pieces, hands out compressed frames to be inflated, and says for
+//! every item where its bytes lie: in the chunk itself, or in memory of its own until the item is taken.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
-
-use crate::deflate::{InflateError, Inflater};
+use crate::deflate::InflateError;
 use crate::protocol::{
     validate_utf8, Assembly, Config, Decoder, Event, MessageKind, Payload, ProtocolError,
 };
-
-/// Compressed frames up to this many bytes are inflated where they are; larger ones are handed out as
-/// [`Item::Compressed`] so that they can be inflated off the JavaScript thread. Inflating costs about 1 µs per
-/// KiB of output, a trip to the runtime and back about 60 µs.
-pub const INFLATE_IN_PLACE: usize = 32 * 1024;
-
-/// An inflater that the decoding thread and a job on the runtime take turns in using.
-pub type SharedInflater = Arc<Mutex<Inflater>>;
 
 /// Where the bytes of an item lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +21,8 @@ pub enum Place {
     Control(usize),
     /// In [`Inbound::compressed_bytes`]: a compressed frame that arrived in pieces.
     Compressed(usize),
+    /// In the contents that [`Inbound::supply`] was just given, all of them.
+    Supplied(usize),
 }
 
 /// Why a connection must fail.
@@ -103,9 +95,6 @@ struct Waiting {
 /// The receiving half of one connection.
 pub struct Inbound {
     decoder: Decoder,
-    inflater: Option<SharedInflater>,
-    /// Whether compressed frames may be inflated here at all, or are always handed out.
-    inflate_here: bool,
     /// Messages (and parts of one) whose bytes do not lie in the current chunk.
     store: Assembly,
     /// The payload of a compressed frame of which some bytes are still to arrive.
@@ -116,11 +105,9 @@ pub struct Inbound {
 
 impl Inbound {
     /// A receiver for a connection with the given role and limits.
-    pub fn new(config: Config, inflater: Option<SharedInflater>) -> Self {
+    pub fn new(config: Config) -> Self {
         Self {
             decoder: Decoder::new(config),
-            inflater,
-            inflate_here: true,
             store: Assembly::default(),
             compressed: Vec::new(),
             control: [0; 125],
@@ -131,16 +118,6 @@ impl Inbound {
     /// The settings, which may change between items.
     pub fn config_mut(&mut self) -> &mut Config {
         self.decoder.config_mut()
-    }
-
-    /// Says whether small compressed frames may be inflated here, or must all be handed out.
-    pub fn set_inflate_here(&mut self, here: bool) {
-        self.inflate_here = here;
-    }
-
-    /// The inflater of this connection.
-    pub fn inflater(&self) -> Option<&SharedInflater> {
-        self.inflater.as_ref()
     }
 
     /// Starts a new chunk: forgets the messages stored for the last one, counts the chunk against the limit.
@@ -186,17 +163,15 @@ impl Inbound {
                             self.compressed.extend_from_slice(bytes);
                             continue;
                         }
-                        let waiting =
-                            Waiting { kind: piece.kind, message_end: piece.message_end };
+                        self.waiting =
+                            Some(Waiting { kind: piece.kind, message_end: piece.message_end });
                         let place = if self.compressed.is_empty() {
                             Place::Chunk(piece.range)
                         } else {
                             self.compressed.extend_from_slice(bytes);
                             Place::Compressed(self.compressed.len())
                         };
-                        if let Some(item) = self.compressed_frame(chunk, place, waiting) {
-                            return Some(item);
-                        }
+                        return Some(Item::Compressed { place, fin: piece.message_end });
                     } else if piece.message_start && piece.message_end {
                         return Some(Item::Message(piece.kind, Place::Chunk(piece.range)));
                     } else {
@@ -205,7 +180,8 @@ impl Inbound {
                             self.store.end_frame();
                         }
                         if piece.message_end {
-                            return Some(self.finish(piece.kind));
+                            let place = Place::Store(self.finish());
+                            return Some(Item::Message(piece.kind, place));
                         }
                     }
                 }
@@ -219,25 +195,42 @@ impl Inbound {
         }
     }
 
-    /// Brings the inflated contents of the frame that was handed out last, and with its last frame the message.
-    pub fn supply(&mut self, contents: Result<&[u8], InflateError>) -> Option<Item> {
+    /// Takes the inflated contents of the frame that was handed out last; with the last frame of a message, there is
+    /// an item to deliver.
+    pub fn supply(&mut self, contents: &[u8]) -> Option<Item> {
         let waiting = self.waiting.take()?;
         self.compressed = Vec::new();
-        match contents {
-            Ok(contents) => self.store.append(contents),
-            Err(error) => return Some(Item::failed(error)),
+        let config = self.decoder.config();
+        let (limit, skip) = (config.limits.max_payload, config.skip_utf8_validation);
+        let before = self.store.in_progress_len();
+        let total = (before as u64).saturating_add(contents.len() as u64);
+        if limit > 0 && total > limit {
+            return Some(Item::failed(InflateError::TooBig));
         }
-        self.inflated(waiting)
+
+        let is_whole = waiting.message_end && before == 0;
+        if !is_whole {
+            self.store.append(contents);
+            self.store.end_frame();
+            if !waiting.message_end {
+                return None;
+            }
+        }
+        let (text, place) = if is_whole {
+            (contents, Place::Supplied(contents.len()))
+        } else {
+            let range = self.finish();
+            (self.store.bytes().get(range.clone()).unwrap_or_default(), Place::Store(range))
+        };
+        if waiting.kind == MessageKind::Text && !skip && !validate_utf8(text) {
+            return Some(Item::failed(Failure::Protocol(ProtocolError::InvalidUtf8)));
+        }
+        Some(Item::Message(waiting.kind, place))
     }
 
-    /// How many bytes the next compressed frame may inflate to before its inflater stops, as
-    /// [`Inflater::inflate`] counts it: 0 means any number. A message that is full already is given one byte,
-    /// so that an empty frame still passes and anything else is found too big afterwards.
-    pub fn inflate_limit(&self) -> u64 {
-        match self.decoder.config().limits.max_payload {
-            0 => 0,
-            limit => limit.saturating_sub(self.store.in_progress_len() as u64).max(1),
-        }
+    /// How many bytes of the message under way have been put together.
+    pub fn in_progress_len(&self) -> usize {
+        self.store.in_progress_len()
     }
 
     /// The bytes of items placed in the store.
@@ -264,55 +257,9 @@ impl Inbound {
         &self.compressed
     }
 
-    fn compressed_frame(&mut self, chunk: &[u8], place: Place, waiting: Waiting) -> Option<Item> {
-        let frame = match &place {
-            Place::Chunk(range) => chunk.get(range.clone()).unwrap_or_default(),
-            _ => &self.compressed,
-        };
-        if !self.inflate_here || frame.len() > INFLATE_IN_PLACE {
-            self.waiting = Some(waiting);
-            return Some(Item::Compressed { place, fin: waiting.message_end });
-        }
-        let limit = self.inflate_limit();
-        let result = match &self.inflater {
-            Some(inflater) => {
-                let mut inflater = inflater.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                let fin = waiting.message_end;
-                self.store.append_with(|out| inflater.inflate(frame, fin, limit, out))
-            }
-            None => Ok(()),
-        };
-        self.compressed = Vec::new();
-        match result {
-            Ok(()) => self.inflated(waiting),
-            Err(error) => Some(Item::failed(error)),
-        }
-    }
-
-    fn inflated(&mut self, waiting: Waiting) -> Option<Item> {
-        let limit = self.decoder.config().limits.max_payload;
-        if limit > 0 && self.store.in_progress_len() as u64 > limit {
-            return Some(Item::failed(InflateError::TooBig));
-        }
-        self.store.end_frame();
-        if !waiting.message_end {
-            return None;
-        }
-        let item = self.finish(waiting.kind);
-        if let (Item::Message(MessageKind::Text, Place::Store(range)), false) =
-            (&item, self.decoder.config().skip_utf8_validation)
-        {
-            let text = self.store.bytes().get(range.clone()).unwrap_or_default();
-            if !validate_utf8(text) {
-                return Some(Item::failed(Failure::Protocol(ProtocolError::InvalidUtf8)));
-            }
-        }
-        Some(item)
-    }
-
-    fn finish(&mut self, kind: MessageKind) -> Item {
+    fn finish(&mut self) -> Range<usize> {
         let finished = self.store.finish_message();
-        Item::Message(kind, Place::Store(finished.start..finished.start + finished.len))
+        finished.start..finished.start + finished.len
     }
 
     fn control_place(&mut self, payload: Payload) -> Place {

@@ -2,4 +2,4 @@
 
 mod inbound;
 
-pub use inbound::{Failure, Inbound, Item, Place, SharedInflater, INFLATE_IN_PLACE};
+pub use inbound::{Failure, Inbound, Item, Place};

@@ -1,0 +1,22 @@
+'use strict';
+
+const native = require('./native');
+const { kStatusCode } = require('./constants');
+
+/**
+ * The error for what the Rust side refused last.
+ *
+ * @param {Function} [below] the function that its stack begins under
+ * @returns {Error|RangeError} with ws's message, `code` and close code; for corrupt compressed data also zlib's `errno`
+ */
+function failure(below = failure) {
+  const [isRangeError, message, code, closeCode, errno] = native.failure();
+  const error = isRangeError ? new RangeError(message) : new Error(message);
+  Error.captureStackTrace(error, below);
+  if (errno !== 0) error.errno = errno;
+  error.code = code;
+  error[kStatusCode] = closeCode;
+  return error;
+}
+
+module.exports = { failure };
