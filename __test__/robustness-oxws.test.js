@@ -71,7 +71,10 @@ describe('An idle receiver', { skip }, () => {
   });
 });
 
-describe('A message that is kept', { skip }, () => {
+// The stream transport hands out views over the chunks that Node read, as ws does.
+const views = process.env.OXWS_TRANSPORT === 'stream' && 'its messages are views over chunks';
+
+describe('A message that is kept', { skip: skip || views }, () => {
   test('keeps no more memory than its size and 8 KiB', async (t) => {
     const wss = await openServer(t);
     const connected = once(wss, 'connection');

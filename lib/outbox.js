@@ -2,7 +2,6 @@
 
 const native = require('./native');
 const { FastBuffer } = require('./buffers');
-const { NOOP } = require('./constants');
 
 /** Frames are written into shared pieces of memory of this size; a frame that waits pins no more than one. */
 const SLAB_SIZE = 8 * 1024;
@@ -25,6 +24,8 @@ const MASK_IN_RUST = 32;
 /** The largest header: 2 bytes, 8 of length, 4 of masking key. */
 const MAX_HEAD = 14;
 
+const kExitActions = Symbol.for('oxws.exitActions');
+
 let slab = Buffer.allocUnsafeSlow(SLAB_SIZE);
 let slabUsed = 0;
 
@@ -33,6 +34,8 @@ let dirty = [];
 /** How many chunks are being delivered right now, one inside the other. */
 let delivering = 0;
 let scheduled = false;
+let flushesOnExit = false;
+let exiting = false;
 
 /** Says that a chunk is being delivered: what its listeners send leaves when it is done. */
 function beginDelivery() {
@@ -50,6 +53,22 @@ function flushAll() {
   for (const outbox of outboxes) outbox.flush();
 }
 
+/** Runs `action` when the process, or the worker, exits: one listener for all copies of this package. */
+function atExit(action) {
+  if (!process[kExitActions]) {
+    const actions = [];
+    Object.defineProperty(process, kExitActions, { value: actions });
+    process.on('exit', () => actions.forEach((each) => each()));
+  }
+  process[kExitActions].push(action);
+}
+
+function flushOnExit() {
+  // Listeners that come later may send too: from now on nothing waits.
+  exiting = true;
+  flushAll();
+}
+
 /**
  * Collects the frames sent to one socket in one turn of the loop, so that they leave in one write.
  */
@@ -59,11 +78,16 @@ class Outbox {
    * @param {boolean} writesAtOnce whether the socket hands what it is given to the kernel before `write()` returns
    */
   constructor(socket, writesAtOnce) {
+    if (!flushesOnExit) {
+      // What was sent before process.exit() is on its way, as it is in ws.
+      flushesOnExit = true;
+      atExit(flushOnExit);
+    }
     this.socket = socket;
     this.writesAtOnce = writesAtOnce;
     this.bytes = 0;
     this.segments = [];
-    this.callbacks = [];
+    this.batch = new Batch();
     /** The piece of shared memory that the last segment lies in, and where it ends there. */
     this.memory = null;
     this.end = 0;
@@ -189,8 +213,8 @@ class Outbox {
   }
 
   added(callback) {
-    if (typeof callback === 'function') this.callbacks.push(callback);
-    if (this.bytes >= FLUSH_AT) this.flush();
+    if (typeof callback === 'function') process.nextTick(callBack, this, this.batch, callback);
+    if (this.bytes >= FLUSH_AT || exiting) this.flush();
   }
 
   /** How many bytes wait that ws would have had to keep as well. */
@@ -203,23 +227,51 @@ class Outbox {
   /** Writes what was collected. */
   flush() {
     if (this.bytes === 0) return;
-    const { socket, segments, callbacks } = this;
+    const { batch, segments, socket } = this;
+    this.batch = new Batch();
     this.bytes = 0;
     this.segments = [];
-    this.callbacks = [];
     this.memory = null;
 
-    const callback = callbacks.length > 0 ? (error) => callEach(callbacks, 0, error) : NOOP;
     const last = segments.length - 1;
     if (last > 0) socket.cork();
     for (let i = 0; i <= last; i++) {
       const { memory, start, length } = segments[i];
       const bytes = new FastBuffer(memory.buffer, memory.byteOffset + start, length);
       if (i < last) socket.write(bytes);
-      else socket.write(bytes, callback);
+      else socket.write(bytes, (error) => batch.settle(error));
     }
     if (last > 0) socket.uncork();
+    if (isIdle(socket._writableState)) batch.settle(null);
   }
+}
+
+/** What leaves in one write. */
+class Batch {
+  constructor() {
+    this.isWritten = false;
+    this.error = null;
+    this.callbacks = [];
+  }
+
+  settle(error) {
+    if (this.isWritten) return;
+    this.isWritten = true;
+    this.error = error;
+    callEach(this.callbacks, 0, error);
+  }
+}
+
+/** Whether everything a stream was given has been written, without an error. */
+function isIdle(state) {
+  return state.length === 0 && !state.errored && !state.destroyed && !state.ending;
+}
+
+/** The tick in which a callback is due if the socket takes at once what it is given, as ws has it. */
+function callBack(outbox, batch, callback) {
+  if (batch === outbox.batch) outbox.flush();
+  if (batch.isWritten) callback(batch.error);
+  else batch.callbacks.push(callback);
 }
 
 /** Calls every callback, also when one of them throws. */

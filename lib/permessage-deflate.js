@@ -57,6 +57,9 @@ class PerMessageDeflate {
     this._maxPayload = this._options.maxPayload | 0;
     this._isServer = !!this._options.isServer;
     this._id = -1;
+    /** Frames that are being worked on, in their order. */
+    this._compression = [];
+    this._decompression = [];
 
     /** What was agreed on, by name; null before. */
     this.params = null;
@@ -90,29 +93,45 @@ class PerMessageDeflate {
    * @throws {Error|TypeError} when nothing can be agreed on
    */
   accept(configurations) {
-    const { parameters, error, isTypeError } = native.acceptDeflate(
+    const listed = configurations.map(listParameters);
+    const { parameters, ...fault } = native.acceptDeflate(
       this._isServer,
       this._negotiable(),
-      configurations.map(listParameters)
+      listed
     );
-    if (error != null) throw new (isTypeError ? TypeError : Error)(error);
+    throwIfRefused(fault);
 
-    this.params = collect(parameters, Object.create(Object.getPrototypeOf(configurations[0])));
+    this.params = collect(parameters, sameKind(configurations[0]));
     return this.params;
   }
 
-  /** Gives back everything this instance holds. */
+  /**
+   * Checks the form of offers, or of an answer, and gives each parameter its one value.
+   *
+   * @param {object[]} configurations each a map of parameter names to lists of values
+   * @returns {object[]}
+   * @throws {Error|TypeError} when one is not as RFC 7692 wants it
+   */
+  normalizeParams(configurations) {
+    const listed = configurations.map(listParameters);
+    const { configurations: normal, ...fault } = native.normalizeDeflate(this._isServer, listed);
+    throwIfRefused(fault);
+    return normal.map((parameters, index) => collect(parameters, sameKind(configurations[index])));
+  }
+
+  /** Gives back everything this instance holds. Whoever waits for a result gets an error. */
   cleanup() {
     if (this._id !== -1) {
       forgotten.unregister(this);
       native.releaseCodec(this._id);
       this._id = -1;
     }
-
-    const pending = this._pendingCompression;
-    this._pendingCompression = null;
-    if (pending) {
-      pending(new Error('The deflate stream was closed while data was being processed'));
+    for (const direction of [this._compression, this._decompression]) {
+      for (const job of direction.splice(0)) {
+        job.callback(
+          new Error(`The ${job.stream} stream was closed while data was being processed`)
+        );
+      }
     }
   }
 
@@ -126,23 +145,12 @@ class PerMessageDeflate {
   compress(data, fin, callback) {
     const bytes = toBuffer(data);
     const codec = this._codec();
-    const settle = (result) => {
-      if (this._pendingCompression !== callback) return;
-      this._pendingCompression = null;
-      callback(null, result);
-    };
-    this._pendingCompression = callback;
-    if (bytes.length <= DEFLATE_IN_PLACE) {
-      setImmediate(() => {
-        if (this._id === codec) settle(takeResult(native.deflate(codec, bytes, fin)));
-      });
-      return;
-    }
-    PerMessageDeflate.limiter.add((release) => {
-      native.deflateOnRuntime(codec, bytes, fin, (result) => {
-        release();
-        settle(result);
-      });
+    this._enqueue(this._compression, {
+      stream: 'deflate',
+      callback,
+      isSmall: bytes.length <= DEFLATE_IN_PLACE,
+      now: () => native.deflate(codec, bytes, fin),
+      elsewhere: (done) => native.deflateOnRuntime(codec, bytes, fin, done)
     });
   }
 
@@ -156,22 +164,49 @@ class PerMessageDeflate {
   decompress(data, fin, callback) {
     const codec = this._codec();
     const limit = Math.max(this._maxPayload, 0);
-    if (data.length <= INFLATE_IN_PLACE) {
+    this._enqueue(this._decompression, {
+      stream: 'inflate',
+      callback,
+      isSmall: data.length <= INFLATE_IN_PLACE,
+      now: () => native.inflate(codec, data, fin, limit),
+      elsewhere: (done) => native.inflateBytesOnRuntime(codec, data, fin, limit, done)
+    });
+  }
+
+  /** Frames of one direction depend on each other, so they are worked on one after the other. */
+  _enqueue(direction, job) {
+    direction.push(job);
+    if (direction.length === 1) this._work(direction, job);
+  }
+
+  _work(direction, job) {
+    if (job.isSmall) {
       setImmediate(() => {
-        if (this._id !== codec) return;
-        const length = native.inflate(codec, data, fin, limit);
-        if (length === -1) callback(failure());
-        else callback(null, takeResult(length));
+        if (direction[0] !== job) return;
+        const length = job.now();
+        this._settle(direction, job, length === -1 ? null : takeResult(length));
       });
       return;
     }
     PerMessageDeflate.limiter.add((release) => {
-      native.inflateBytesOnRuntime(codec, data, fin, limit, (result) => {
+      if (direction[0] !== job) {
         release();
-        if (result === false) callback(failure());
-        else callback(null, result);
+        return;
+      }
+      job.elsewhere((result) => {
+        release();
+        if (direction[0] === job) this._settle(direction, job, result || null);
       });
     });
+  }
+
+  /** @param {Buffer|null} result `null` when the data could not be processed */
+  _settle(direction, job, result) {
+    const error = result === null ? failure() : null;
+    direction.shift();
+    if (direction.length > 0) this._work(direction, direction[0]);
+    if (error) job.callback(error);
+    else job.callback(null, result);
   }
 
   /**
@@ -224,8 +259,6 @@ class PerMessageDeflate {
   }
 }
 
-PerMessageDeflate.prototype._pendingCompression = null;
-
 /** `false` says something else than a missing option. */
 function flag(value) {
   if (value === false) return false;
@@ -243,6 +276,15 @@ function listParameters(configuration) {
     name,
     values: [...configuration[name]].map((value) => (value === true ? true : String(value)))
   }));
+}
+
+/** An empty object with the prototype of `object`. */
+function sameKind(object) {
+  return Object.create(object == null ? Object.prototype : Object.getPrototypeOf(object));
+}
+
+function throwIfRefused({ error, isTypeError }) {
+  if (error != null) throw new (isTypeError ? TypeError : Error)(error);
 }
 
 function collect(parameters, target) {

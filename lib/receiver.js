@@ -56,9 +56,10 @@ class Receiver extends Writable {
     };
     this[kWebSocket] = undefined;
 
+    this._deflateAllowed = this._allowsDeflate();
     this._id = native.createReceiver(
       this._isServer,
-      this._extensions[PerMessageDeflate.extensionName] !== undefined,
+      this._deflateAllowed,
       this._limits.skipUTF8Validation,
       this._limits.maxPayload,
       this._limits.maxFragments,
@@ -122,11 +123,17 @@ class Receiver extends Writable {
     this._configure();
   }
 
+  _allowsDeflate() {
+    return this._extensions[PerMessageDeflate.extensionName] !== undefined;
+  }
+
   _configure() {
     if (this._id === -1) return;
+    this._deflateAllowed = this._allowsDeflate();
     const { skipUTF8Validation, maxPayload, maxFragments, maxBufferedChunks } = this._limits;
     native.configureReceiver(
       this._id,
+      this._deflateAllowed,
       skipUTF8Validation,
       maxPayload,
       maxFragments,
@@ -178,6 +185,8 @@ class Receiver extends Writable {
   _advance() {
     for (;;) {
       if (this._id === -1) return;
+      // The extension may be put in place later.
+      if (this._allowsDeflate() !== this._deflateAllowed) this._configure();
       const base = inboxTop;
       this._limitsChanged = false;
       const count = native.decode(
@@ -260,14 +269,15 @@ class Receiver extends Writable {
     try {
       this._emitItem(kind, data);
     } catch (error) {
-      process.nextTick(() => this._advance());
+      setImmediate(() => this._advance());
       throw error;
     }
     this._advance();
   }
 
   /**
-   * A listener has thrown: what is left of the chunk is delivered in the next tick, after the exception was handled.
+   * A listener has thrown: what is left of the chunk is delivered in the next turn of the loop, after the exception was
+   * handled.
    *
    * @param {number} at where the next descriptor lies
    * @param {number} end where they end
@@ -277,7 +287,7 @@ class Receiver extends Writable {
     for (; at < end; at += STRIDE) {
       items.push([cells[at], cells[at + 1] >>> 0, cells[at + 2] >>> 0, cells[at + 3]]);
     }
-    process.nextTick(() => this._redeliver(items));
+    setImmediate(() => this._redeliver(items));
   }
 
   /** @param {number[][]} items descriptors that were set aside */

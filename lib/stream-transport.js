@@ -31,13 +31,25 @@ function inherited(socket, name) {
 const guards = {};
 
 for (const name of GUARDED_METHODS) {
+  const guarded = function (...args) {
+    this[kOutbox].flush();
+    return Object.getPrototypeOf(this)[name].apply(this, args);
+  };
   guards[name] = {
     configurable: true,
     enumerable: false,
-    writable: true,
-    value(...args) {
+    get() {
+      return guarded;
+    },
+    // Somebody puts a method of their own in place: it sees what is sent from now on.
+    set(value) {
       this[kOutbox].flush();
-      return Object.getPrototypeOf(this)[name].apply(this, args);
+      Object.defineProperty(this, name, {
+        configurable: true,
+        enumerable: true,
+        writable: true,
+        value
+      });
     }
   };
 }

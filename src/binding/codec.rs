@@ -141,7 +141,8 @@ fn take_result(call: &Call) -> Outcome<()> {
     Ok(())
 }
 
-fn buffer(env: sys::napi_env, bytes: &[u8]) -> sys::napi_value {
+/// A Buffer that holds a copy of `bytes`.
+pub(super) fn buffer(env: sys::napi_env, bytes: &[u8]) -> sys::napi_value {
     let mut value = ptr::null_mut();
     // SAFETY: pointer and length describe `bytes`; a failure leaves null and a pending exception.
     unsafe {

@@ -13,6 +13,7 @@ use slab::Slab;
 use super::codec::Codec;
 use super::jobs::Jobs;
 use super::raw::{check, Outcome};
+use super::transport::Transport;
 use crate::deflate::Pool;
 use crate::reactor::{Failure, Inbound};
 
@@ -34,6 +35,8 @@ pub struct Environment {
     pub result: RefCell<Vec<u8>>,
     /// What the last descriptor of a failure stands for.
     pub last_failure: RefCell<Option<Failure>>,
+    /// The connections that are read and written here.
+    pub transport: Transport,
 }
 
 /// An `Int32Array` that JavaScript allocated and shares with us for good.
@@ -100,6 +103,7 @@ impl Environment {
             inbox: Inbox { data: Cell::new(ptr::null_mut()), length: Cell::new(0) },
             result: RefCell::new(Vec::new()),
             last_failure: RefCell::new(None),
+            transport: Transport::default(),
         });
         let data = Box::into_raw(Box::new(environment)).cast::<c_void>();
         // SAFETY: Node runs the hook once, on this thread, when no JavaScript of the environment can run any more,

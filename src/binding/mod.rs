@@ -7,6 +7,11 @@ mod negotiation;
 mod raw;
 mod receive;
 mod send;
+#[cfg(unix)]
+mod transport;
+#[cfg(not(unix))]
+#[path = "transport/absent.rs"]
+mod transport;
 
 use napi::bindgen_prelude::Object;
 use napi::{sys, Env, JsValue};
@@ -24,6 +29,7 @@ fn initialise(exports: Object, env: Env) -> napi::Result<()> {
         receive::export(env, exports.raw(), data);
         send::export(env, exports.raw(), data);
         codec::export(env, exports.raw(), data);
+        transport::export(env, exports.raw(), data);
     }
     Ok(())
 }

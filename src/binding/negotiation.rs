@@ -99,6 +99,13 @@ fn agreed(name: String, value: ParamValue) -> AgreedParameter {
     AgreedParameter { name, value }
 }
 
+fn listed(accepted: Accepted) -> Vec<AgreedParameter> {
+    accepted
+        .into_iter()
+        .map(|(name, value)| agreed(name, value))
+        .collect()
+}
+
 /// What a client offers.
 #[napi]
 pub fn offer_deflate(options: NegotiationOptions) -> Vec<AgreedParameter> {
@@ -117,15 +124,44 @@ pub fn accept_deflate(
 ) -> Negotiated {
     let offers = configurations.into_iter().map(offer_of).collect();
     let accept = if is_server { deflate::accept_as_server } else { deflate::accept_as_client };
-    let listed = |accepted: Accepted| {
-        accepted.into_iter().map(|(name, value)| agreed(name, value)).collect()
-    };
     match accept(&options.into(), offers) {
         Ok(accepted) => {
             Negotiated { parameters: Some(listed(accepted)), error: None, is_type_error: false }
         }
         Err(error) => Negotiated {
             parameters: None,
+            error: Some(error.message),
+            is_type_error: error.is_type_error,
+        },
+    }
+}
+
+/// How checking the form of offers ended.
+#[napi(object)]
+pub struct Normalized {
+    /// The parameters of each, unless the check failed.
+    pub configurations: Option<Vec<Vec<AgreedParameter>>>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Whether the error is a `TypeError`.
+    pub is_type_error: bool,
+}
+
+/// Checks the form of a client's offers, or of a server's answer.
+#[napi]
+pub fn normalize_deflate(
+    is_server: bool,
+    configurations: Vec<Vec<HeaderParameter>>,
+) -> Normalized {
+    let offers = configurations.into_iter().map(offer_of).collect();
+    match deflate::normalize_params(is_server, offers) {
+        Ok(normal) => Normalized {
+            configurations: Some(normal.into_iter().map(listed).collect()),
+            error: None,
+            is_type_error: false,
+        },
+        Err(error) => Normalized {
+            configurations: None,
             error: Some(error.message),
             is_type_error: error.is_type_error,
         },

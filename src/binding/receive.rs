@@ -20,24 +20,26 @@ const CLOSE: i32 = 4;
 const COMPRESSED: i32 = 5;
 const FAILED: i32 = 6;
 
-const IN_CHUNK: i32 = 0;
+pub(super) const IN_CHUNK: i32 = 0;
 const IN_STORE: i32 = 1;
 const IN_CONTROL: i32 = 2;
 const IN_COMPRESSED: i32 = 3;
+/// In the input of a connection that is read here.
+pub(super) const IN_INPUT: i32 = 4;
 const SUPPLIED: i32 = 5;
 
 const PLACE_SHIFT: i32 = 4;
 const FIN: i32 = 1 << 8;
 
 /// Integers of a descriptor.
-const STRIDE: usize = 4;
+pub(super) const STRIDE: usize = 4;
 /// The code JavaScript is told for a close frame without one (RFC 6455, section 7.1.5).
 const NO_STATUS: i32 = 1005;
 
 /// What `decode` leaves in the second integer of the inbox.
-const USED_UP: i32 = 0;
-const MORE: i32 = 1;
-const WAITING: i32 = 2;
+pub(super) const USED_UP: i32 = 0;
+pub(super) const MORE: i32 = 1;
+pub(super) const WAITING: i32 = 2;
 
 raw_functions!(export:
     "setInbox" => set_inbox,
@@ -77,11 +79,12 @@ fn create_receiver(call: &Call) -> Outcome<i32> {
     i32::try_from(id).map_err(|_| Fault::Type("too many receivers"))
 }
 
-/// `configureReceiver(id, skipUTF8Validation, maxPayload, maxFragments, maxBufferedChunks)`
+/// `configureReceiver(id, deflate, skipUTF8Validation, maxPayload, maxFragments, maxBufferedChunks)`
 fn configure_receiver(call: &Call) -> Outcome<()> {
-    let (skip, limits) = (call.flag(1)?, limits(call, 2)?);
+    let (deflate, skip, limits) = (call.flag(1)?, call.flag(2)?, limits(call, 3)?);
     with_receiver(call, |inbound| {
         let config = inbound.config_mut();
+        config.deflate = deflate;
         config.skip_utf8_validation = skip;
         config.limits = limits;
         Ok(())
@@ -159,29 +162,51 @@ pub(super) fn decode_chunk(
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
+/// Where JavaScript finds the bytes of an item: the numbers of a descriptor.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Span {
+    /// One of the places above.
+    pub place: i32,
+    /// Offset of the first byte.
+    pub start: usize,
+    /// How many they are.
+    pub length: usize,
+}
+
+impl Span {
+    /// Where the bytes lie when they were not copied.
+    pub(super) fn of(place: &Place) -> Self {
+        let (place, start, length) = match place {
+            Place::Chunk(range) => (IN_CHUNK, range.start, range.len()),
+            Place::Store(range) => (IN_STORE, range.start, range.len()),
+            Place::Control(length) => (IN_CONTROL, 0, *length),
+            Place::Compressed(length) => (IN_COMPRESSED, 0, *length),
+            Place::Supplied(length) => (SUPPLIED, 0, *length),
+        };
+        Self { place, start, length }
+    }
+}
+
 impl Environment {
     /// Writes the descriptor of `item` as the `index`-th after `base`.
     fn put(&self, base: usize, index: usize, item: &Item) {
-        let at = |kind: i32, place: &Place, extra: i32| {
-            let (place, start, length) = match place {
-                Place::Chunk(range) => (IN_CHUNK, range.start, range.len()),
-                Place::Store(range) => (IN_STORE, range.start, range.len()),
-                Place::Control(length) => (IN_CONTROL, 0, *length),
-                Place::Compressed(length) => (IN_COMPRESSED, 0, *length),
-                Place::Supplied(length) => (SUPPLIED, 0, *length),
-            };
+        self.put_at(base, index, item, item.place().map_or(Span::default(), Span::of));
+    }
+
+    /// As [`Environment::put`], for an item whose bytes were copied to where `span` says.
+    pub(super) fn put_at(&self, base: usize, index: usize, item: &Item, span: Span) {
+        let at = |kind: i32, extra: i32| {
+            let Span { place, start, length } = span;
             // Offsets stay below 4 GiB, the largest Buffer; JavaScript reads them as unsigned.
             [kind | place << PLACE_SHIFT, start as u32 as i32, length as u32 as i32, extra]
         };
         let descriptor = match item {
-            Item::Message(MessageKind::Text, place) => at(TEXT, place, 0),
-            Item::Message(MessageKind::Binary, place) => at(BINARY, place, 0),
-            Item::Ping(place) => at(PING, place, 0),
-            Item::Pong(place) => at(PONG, place, 0),
-            Item::Close(code, place) => at(CLOSE, place, code.map_or(NO_STATUS, i32::from)),
-            Item::Compressed { place, fin } => {
-                at(COMPRESSED | if *fin { FIN } else { 0 }, place, 0)
-            }
+            Item::Message(MessageKind::Text, _) => at(TEXT, 0),
+            Item::Message(MessageKind::Binary, _) => at(BINARY, 0),
+            Item::Ping(_) => at(PING, 0),
+            Item::Pong(_) => at(PONG, 0),
+            Item::Close(code, _) => at(CLOSE, code.map_or(NO_STATUS, i32::from)),
+            Item::Compressed { fin, .. } => at(COMPRESSED | if *fin { FIN } else { 0 }, 0),
             Item::Failed { failure, retry } => {
                 self.last_failure.replace(Some(failure.clone()));
                 [FAILED, 0, 0, i32::from(*retry)]
@@ -223,7 +248,7 @@ fn frame_ends(call: &Call) -> Outcome<sys::napi_value> {
     array(call.env, ends.into_iter().map(|end| end.reply(call.env)))
 }
 
-fn array(
+pub(super) fn array(
     env: sys::napi_env,
     values: impl Iterator<Item = sys::napi_value>,
 ) -> Outcome<sys::napi_value> {

@@ -31,7 +31,7 @@ pub use deflater::{DeflateOptions, Deflater};
 pub use error::{DeflateError, InflateError};
 pub use inflater::{InflateOptions, Inflater};
 pub use params::{
-    accept_as_client, accept_as_server, offer, Accepted, LocalOptions, NegotiationError, Offer,
+    accept_as_client, accept_as_server, normalize_params, offer, Accepted, LocalOptions, NegotiationError, Offer,
     ParamValue, Value, WindowBitsOption,
 };
 pub use pool::Pool;

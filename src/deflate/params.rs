@@ -262,6 +262,20 @@ fn is_acceptable(options: &LocalOptions, params: &Accepted) -> bool {
     true
 }
 
+/// Checks the form of offers (as a server) or of a response (as a client): each parameter is known and has one legal
+/// value.
+pub fn normalize_params(
+    is_server: bool,
+    configurations: Vec<Offer>,
+) -> Result<Vec<Accepted>, NegotiationError> {
+    let role = if is_server {
+        Role::Server
+    } else {
+        Role::Client
+    };
+    normalize_all(configurations, role)
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Role {
     Server,

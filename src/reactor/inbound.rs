@@ -83,6 +83,30 @@ impl Item {
     fn failed(failure: impl Into<Failure>) -> Self {
         Item::Failed { failure: failure.into(), retry: false }
     }
+
+    /// Where its bytes lie, unless it has none.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Item::Message(_, place)
+            | Item::Ping(place)
+            | Item::Pong(place)
+            | Item::Close(_, place)
+            | Item::Compressed { place, .. } => Some(place),
+            Item::Failed { .. } => None,
+        }
+    }
+
+    /// As [`Item::place`], to be changed.
+    pub fn place_mut(&mut self) -> Option<&mut Place> {
+        match self {
+            Item::Message(_, place)
+            | Item::Ping(place)
+            | Item::Pong(place)
+            | Item::Close(_, place)
+            | Item::Compressed { place, .. } => Some(place),
+            Item::Failed { .. } => None,
+        }
+    }
 }
 
 /// A compressed frame that waits for its contents.

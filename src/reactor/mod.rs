@@ -1,5 +1,17 @@
 //! Connections and readiness: from received bytes to items, from frames to gathered writes.
 
+#[cfg(unix)]
+mod connection;
 mod inbound;
+#[cfg(unix)]
+mod input;
+#[cfg(unix)]
+mod outgoing;
+#[cfg(unix)]
+pub mod uv;
 
+#[cfg(unix)]
+pub use connection::{Connection, Read};
 pub use inbound::{Failure, Inbound, Item, Place};
+#[cfg(unix)]
+pub use input::{Input, Step};

@@ -1,0 +1,13 @@
+//! The native transport where there is none: JavaScript asks and is told so.
+
+use crate::binding::raw::{raw_functions, Call, Outcome};
+
+/// Nothing to keep.
+#[derive(Default)]
+pub struct Transport;
+
+raw_functions!(export: "nativeStart" => start);
+
+fn start(_call: &Call) -> Outcome<bool> {
+    Ok(false)
+}

@@ -1,0 +1,339 @@
+//! Entry points of the native transport: connections whose sockets are read and written here.
+//!
+//! JavaScript and this side share four things for good: a function that is told events (`driver.rs`), the slab, in
+//! which JavaScript writes frames, the control array, in which it notes them, and an array of how much waits for each
+//! connection. `control[0]` is the number of notes; from `control[4]` on they lie, three numbers each: the connection,
+//! and where its frames begin and end in the slab.
+
+mod driver;
+mod shared;
+
+use std::cell::OnceCell;
+use std::ffi::c_void;
+use std::ptr;
+use std::rc::Rc;
+
+use napi::sys;
+
+use super::codec::buffer;
+use super::environment::Environment;
+use super::raw::{check, raw_functions, Call, Fault, Outcome, Reply};
+use super::receive::{array, Span, IN_CHUNK, IN_INPUT, MORE, STRIDE, USED_UP, WAITING};
+use crate::reactor::uv::Library;
+use crate::reactor::{Connection, Inbound, Input, Item, Place, Step};
+use driver::{Driver, Link};
+use shared::Shared;
+
+/// Payloads up to this size are copied into JavaScript's arena; larger ones are fetched one by one.
+const ARENA_ITEM: usize = 4096;
+
+/// The native transport of one environment.
+#[derive(Default)]
+pub struct Transport {
+    driver: OnceCell<Driver>,
+}
+
+raw_functions!(export:
+    "nativeStart" => start,
+    "nativeSetQueued" => set_queued,
+    "nativeOpen" => open,
+    "nativeFill" => fill,
+    "nativeTake" => take,
+    "nativeFlush" => flush,
+    "nativeSendLarge" => send_large,
+    "nativePause" => pause,
+    "nativeResume" => resume,
+    "nativeDiscard" => discard,
+    "nativeRef" => keep_alive,
+    "nativeCounters" => counters,
+    "nativeUnread" => unread,
+    "nativeClose" => close,
+    "nativeDetach" => detach,
+);
+
+fn driver<'a>(call: &'a Call) -> Outcome<&'a Driver> {
+    call.environment.transport.driver.get().ok_or(Fault::Type("the native transport is not started"))
+}
+
+fn failed(error: &std::io::Error) -> Fault {
+    Fault::Other(error.to_string())
+}
+
+const NO_CONNECTION: Fault = Fault::Type("no such connection");
+
+fn with_link<T>(call: &Call, body: impl FnOnce(&mut Link) -> T) -> Outcome<T> {
+    driver(call)?.with_link(call.size(0)?, body).ok_or(NO_CONNECTION)
+}
+
+/// `nativeStart(dispatch, slab, control, queued) -> boolean`: starts the transport of this environment; false where
+/// there cannot be one.
+fn start(call: &Call) -> Outcome<bool> {
+    let (env, environment) = (call.env, call.environment);
+    if environment.transport.driver.get().is_some() {
+        return Err(Fault::Type("the native transport is started already"));
+    }
+    let mut event_loop = ptr::null_mut();
+    // SAFETY: the out pointer is valid.
+    let status = unsafe { sys::napi_get_uv_event_loop(env, &mut event_loop) };
+    if status != sys::Status::napi_ok || event_loop.is_null() {
+        return Ok(false);
+    }
+    // SAFETY: it is this thread's loop. It outlives the handles, because the environment's end waits for the cleanup
+    // hook below.
+    let Some(library) = (unsafe { Library::find(event_loop.cast()) }) else { return Ok(false) };
+    let slab = Shared::adopt_bytes(env, call.value(1)?)?;
+    let control = Shared::adopt(env, call.value(2)?)?;
+    let queued = Shared::adopt(env, call.value(3)?)?;
+    let mut callback = ptr::null_mut();
+    // SAFETY: a strong reference to a live value, released with the environment.
+    let status = unsafe { sys::napi_create_reference(env, call.value(0)?, 1, &mut callback) };
+    check(status, "expected a function")?;
+
+    let mut hook = ptr::null_mut();
+    let data = Rc::into_raw(Rc::clone(environment));
+    // SAFETY: Node runs the hook once, on this thread, and passes `data` on, which is freed there.
+    let status = unsafe {
+        sys::napi_add_async_cleanup_hook(env, Some(clean_up), data.cast_mut().cast(), &mut hook)
+    };
+    if status != sys::Status::napi_ok {
+        // SAFETY: the hook was not taken, so this is the only owner.
+        drop(unsafe { Rc::from_raw(data) });
+        return Ok(false);
+    }
+    let driver = environment
+        .transport
+        .driver
+        .get_or_init(|| Driver::new(env, callback, slab, control, queued));
+    driver.start(environment, library);
+    Ok(true)
+}
+
+/// Runs when the environment goes down: it waits until every handle is closed.
+unsafe extern "C" fn clean_up(hook: sys::napi_async_cleanup_hook_handle, data: *mut c_void) {
+    // SAFETY: `data` was made in `start`, and the hook runs once.
+    let environment = unsafe { Rc::from_raw(data.cast::<Environment>().cast_const()) };
+    if let Some(driver) = environment.transport.driver.get() {
+        driver.when_unused(move || {
+            // SAFETY: every handle is closed; Node is told so once.
+            unsafe { sys::napi_remove_async_cleanup_hook(hook) };
+        });
+        driver.shut_down();
+    }
+}
+
+/// `nativeSetQueued(queued)`: a larger array in the place of the one given before.
+fn set_queued(call: &Call) -> Outcome<()> {
+    driver(call)?.queued.replace(call.env, call.value(0)?)
+}
+
+/// `nativeOpen(fd, receiver, isClient) -> id`: takes over a socket, of which it uses a duplicate. What a client sends
+/// is masked here.
+fn open(call: &Call) -> Outcome<i32> {
+    let connection = Connection::duplicate(call.int(0)?).map_err(|error| failed(&error))?;
+    let id = driver(call)?
+        .open(call.environment, connection, call.size(1)?, call.flag(2)?)
+        .map_err(|error| failed(&error))?;
+    i32::try_from(id).map_err(|_| Fault::Type("too many connections"))
+}
+
+/// `nativeFill(id, arena, arenaOffset, base, single) -> count`: decodes what was read and writes descriptors into the
+/// inbox at `base`, as `decode` does. Small payloads are copied into `arena` from `arenaOffset` on; the inbox begins
+/// with the offset reached, how decoding stopped, and whether an item waits for a new arena.
+fn fill(call: &Call) -> Outcome<i32> {
+    let (id, offset, base, single) =
+        (call.size(0)?, call.size(2)?, call.size(3)?, call.flag(4)?);
+    let environment = call.environment;
+    if base + STRIDE > environment.inbox.length() {
+        return Err(Fault::Type("receivers are written to from within each other's events too deeply"));
+    }
+    // SAFETY: no JavaScript runs until this function returns, and no other argument is a buffer.
+    let arena = Arena { bytes: unsafe { call.bytes(1)? }, used: offset };
+    let mut receivers = environment.receivers.borrow_mut();
+    driver(call)?
+        .with_input(id, |link, scratch| {
+            let inbound =
+                receivers.get_mut(link.receiver).ok_or(Fault::Type("no such receiver"))?;
+            Ok(match &mut link.connection.input {
+                Some(input) => {
+                    decode_input(environment, inbound, input, scratch, arena, base, single)
+                }
+                None => {
+                    environment.inbox.write(0, &[position(arena.used), USED_UP, 0]);
+                    0
+                }
+            })
+        })
+        .ok_or(NO_CONNECTION)?
+}
+
+/// Offsets stay below 4 GiB, the largest Buffer; JavaScript reads them as unsigned.
+fn position(offset: usize) -> i32 {
+    offset as u32 as i32
+}
+
+/// JavaScript's memory for small payloads.
+struct Arena<'a> {
+    bytes: &'a mut [u8],
+    used: usize,
+}
+
+impl Arena<'_> {
+    /// Copies `payload` and says where it lies, or `None` when there is no room.
+    fn add(&mut self, payload: &[u8]) -> Option<usize> {
+        let start = self.used;
+        let end = start.checked_add(payload.len())?;
+        self.bytes.get_mut(start..end)?.copy_from_slice(payload);
+        self.used = end;
+        Some(start)
+    }
+
+    /// Where JavaScript finds the bytes of `item`, or `None` when they need another arena.
+    fn place(&mut self, item: &Item, input: &[u8]) -> Option<Span> {
+        match item.place() {
+            Some(Place::Chunk(range)) if range.len() <= ARENA_ITEM => {
+                let start = self.add(input.get(range.clone()).unwrap_or_default())?;
+                Some(Span { place: IN_CHUNK, start, length: range.len() })
+            }
+            Some(Place::Chunk(range)) => {
+                Some(Span { place: IN_INPUT, start: range.start, length: range.len() })
+            }
+            Some(place) => Some(Span::of(place)),
+            None => Some(Span::default()),
+        }
+    }
+}
+
+/// Decodes `input` until it is used up, the inbox or the arena is full, one item was found (`single`), or nothing more
+/// can be told before JavaScript acted.
+fn decode_input(
+    environment: &Environment,
+    inbound: &mut Inbound,
+    input: &mut Input,
+    scratch: &mut [u8],
+    mut arena: Arena,
+    base: usize,
+    single: bool,
+) -> i32 {
+    let inbox = &environment.inbox;
+    let room = if single { 1 } else { inbox.length().saturating_sub(base) / STRIDE };
+    let mut count = 0;
+    let stopped = loop {
+        if count >= room {
+            break if inbound.is_waiting() && !input.is_holding() { WAITING } else { MORE };
+        }
+        let item = match input.next(inbound, scratch) {
+            Step::Item(item) => item,
+            Step::UsedUp => break USED_UP,
+            Step::Waiting => break WAITING,
+        };
+        let Some(span) = arena.place(&item, input.bytes(scratch)) else {
+            input.hold(item);
+            break MORE;
+        };
+        environment.put_at(base, count, &item, span);
+        count += 1;
+        match item {
+            Item::Failed { .. } => break MORE,
+            Item::Close(..) => break USED_UP,
+            _ => {}
+        }
+    };
+    inbox.write(0, &[position(arena.used), stopped, i32::from(input.is_holding())]);
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// `nativeTake(id, start, target)`: copies bytes of the input that were too large for the arena.
+fn take(call: &Call) -> Outcome<()> {
+    let start = call.size(1)?;
+    // SAFETY: no JavaScript runs until this function returns, and no other argument is a buffer.
+    let target = unsafe { call.bytes(2)? };
+    driver(call)?
+        .with_input(call.size(0)?, |link, scratch| {
+            let input = link.connection.input.as_ref()?;
+            let end = start.checked_add(target.len())?;
+            target.copy_from_slice(input.bytes(scratch).get(start..end)?);
+            Some(())
+        })
+        .flatten()
+        .ok_or(Fault::Type("no such bytes"))
+}
+
+/// `nativeFlush()`: hands over what is noted in the control array.
+fn flush(call: &Call) -> Outcome<()> {
+    driver(call)?.flush();
+    Ok(())
+}
+
+/// `nativeSendLarge(id, head, headLength, payload)`: sends a frame that is too large for the slab, after what is noted.
+fn send_large(call: &Call) -> Outcome<()> {
+    let (head, payload) = (call.memory(1)?, call.memory(3)?);
+    let length = call.size(2)?.min(head.1);
+    // SAFETY: both are read only, no JavaScript runs until this function returns, and the arguments keep them alive.
+    // Where the slab is written to meanwhile (by `flush`), it is neither of them.
+    let (head, payload) = unsafe { (bytes_of(head.0, length), bytes_of(payload.0, payload.1)) };
+    driver(call)?.send_now(call.size(0)?, head, payload);
+    Ok(())
+}
+
+/// As `raw::slice`, to be read only.
+///
+/// # Safety
+/// As for `raw::slice`.
+unsafe fn bytes_of<'a>(data: *mut u8, length: usize) -> &'a [u8] {
+    // SAFETY: passed on to the caller.
+    unsafe { super::raw::slice(data, length) }
+}
+
+/// `nativePause(id)`
+fn pause(call: &Call) -> Outcome<()> {
+    driver(call)?.pause(call.size(0)?);
+    Ok(())
+}
+
+/// `nativeResume(id)`: reads again; input that was put aside is told in the next turn of the loop.
+fn resume(call: &Call) -> Outcome<()> {
+    driver(call)?.resume(call.size(0)?);
+    Ok(())
+}
+
+/// `nativeDiscard(id)`: from now on what arrives is dropped.
+fn discard(call: &Call) -> Outcome<()> {
+    driver(call)?.discard(call.size(0)?);
+    Ok(())
+}
+
+/// `nativeRef(id, keep)`: whether the connection keeps the process alive.
+fn keep_alive(call: &Call) -> Outcome<()> {
+    let keep = call.flag(1)?;
+    with_link(call, |link| link.keep_alive(keep))
+}
+
+/// `nativeCounters(id) -> [bytesRead, bytesWritten]`
+fn counters(call: &Call) -> Outcome<sys::napi_value> {
+    let (read, written) = with_link(call, |link| link.connection.counters())?;
+    array(call.env, [read, written].into_iter().map(|count| (count as f64).reply(call.env)))
+}
+
+/// `nativeUnread(id) -> Buffer`: what was read and is not decoded.
+fn unread(call: &Call) -> Outcome<sys::napi_value> {
+    let bytes = driver(call)?
+        .with_input(call.size(0)?, |link, scratch| {
+            let input = link.connection.input.as_ref();
+            input.map_or(Vec::new(), |input| input.unread(scratch).to_vec())
+        })
+        .ok_or(NO_CONNECTION)?;
+    Ok(buffer(call.env, &bytes))
+}
+
+/// `nativeClose(id)`: writes what the kernel takes and gives the connection up.
+fn close(call: &Call) -> Outcome<()> {
+    let mut link = driver(call)?.close(call.size(0)?).ok_or(NO_CONNECTION)?;
+    link.connection.drain();
+    Ok(())
+}
+
+/// `nativeDetach(id) -> Buffer`: gives the connection up and returns what is not written yet.
+fn detach(call: &Call) -> Outcome<sys::napi_value> {
+    let link = driver(call)?.close(call.size(0)?).ok_or(NO_CONNECTION)?;
+    Ok(buffer(call.env, &link.connection.unsent()))
+}

@@ -1,0 +1,116 @@
+//! Memory that JavaScript allocated once and shares with the transport for good.
+
+use std::cell::Cell;
+use std::ptr;
+
+use napi::sys;
+
+use crate::binding::raw::{check, memory_of, slice, Fault, Outcome};
+
+/// The elements of a typed array that never leaves `lib/`, so that nobody detaches it.
+pub struct Shared<T> {
+    data: Cell<*mut T>,
+    length: Cell<usize>,
+    reference: Cell<sys::napi_ref>,
+}
+
+/// An element type of a typed array.
+pub trait Element: Copy {
+    /// Node-API's number of the array's type.
+    const ARRAY: sys::napi_typedarray_type;
+}
+
+impl Element for i32 {
+    const ARRAY: sys::napi_typedarray_type = sys::TypedarrayType::int32_array;
+}
+
+impl Element for f64 {
+    const ARRAY: sys::napi_typedarray_type = sys::TypedarrayType::float64_array;
+}
+
+impl<T> Shared<T> {
+    fn keep(env: sys::napi_env, value: sys::napi_value, data: *mut T, length: usize) -> Outcome<Self> {
+        let mut reference = ptr::null_mut();
+        // SAFETY: a strong reference to a live value; it keeps the memory alive until `replace` or the environment's
+        // end.
+        let status = unsafe { sys::napi_create_reference(env, value, 1, &mut reference) };
+        check(status, "cannot keep the array")?;
+        Ok(Self {
+            data: Cell::new(data),
+            length: Cell::new(length),
+            reference: Cell::new(reference),
+        })
+    }
+
+    /// How many elements there are.
+    pub fn length(&self) -> usize {
+        self.length.get()
+    }
+}
+
+impl<T: Element> Shared<T> {
+    /// Takes an array.
+    pub fn adopt(env: sys::napi_env, value: sys::napi_value) -> Outcome<Self> {
+        let (mut kind, mut length, mut data) = (0, 0, ptr::null_mut());
+        // SAFETY: `value` belongs to the current call; unwanted results are null pointers.
+        let status = unsafe {
+            sys::napi_get_typedarray_info(
+                env,
+                value,
+                &mut kind,
+                &mut length,
+                &mut data,
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        };
+        check(status, "expected a typed array")?;
+        if kind != T::ARRAY {
+            return Err(Fault::Type("expected another typed array"));
+        }
+        Self::keep(env, value, data.cast(), length)
+    }
+
+    /// Takes another array in the place of this one.
+    pub fn replace(&self, env: sys::napi_env, value: sys::napi_value) -> Outcome<()> {
+        let other = Self::adopt(env, value)?;
+        self.data.set(other.data.get());
+        self.length.set(other.length.get());
+        // SAFETY: the old reference is deleted once, after its last use.
+        unsafe { sys::napi_delete_reference(env, self.reference.replace(other.reference.get())) };
+        Ok(())
+    }
+
+    /// The element at `index`.
+    pub fn get(&self, index: usize) -> Option<T> {
+        // SAFETY: the index lies inside the array, whose memory the reference keeps alive. It is used on this thread
+        // only.
+        (index < self.length.get()).then(|| unsafe { self.data.get().add(index).read() })
+    }
+
+    /// Sets the element at `index`, if there is one.
+    pub fn set(&self, index: usize, value: T) {
+        if index < self.length.get() {
+            // SAFETY: as in `get`.
+            unsafe { self.data.get().add(index).write(value) };
+        }
+    }
+}
+
+impl Shared<u8> {
+    /// Takes a Buffer.
+    pub fn adopt_bytes(env: sys::napi_env, value: sys::napi_value) -> Outcome<Self> {
+        let (data, length) = memory_of(env, value)?;
+        Self::keep(env, value, data, length)
+    }
+
+    /// The bytes.
+    ///
+    /// # Safety
+    /// While the slice is alive, no JavaScript runs and no other slice of it is made.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn bytes(&self) -> &mut [u8] {
+        // SAFETY: the reference keeps the memory alive; the rest is passed on to the caller.
+        unsafe { slice(self.data.get(), self.length.get()) }
+    }
+}

@@ -1,0 +1,188 @@
+//! One connection: its socket, what it has read and what it still has to write. Who pumps it is not its business.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use super::input::Input;
+use super::outgoing::{send, Backlog, Sent};
+
+/// The outcome of [`Connection::read`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    /// This many bytes were read.
+    Bytes(usize),
+    /// There is nothing to read now.
+    Nothing,
+    /// The peer has sent all it will send.
+    End,
+    /// The connection broke; the error is kept in [`Connection::error`].
+    Failed,
+}
+
+/// A connected socket of our own.
+#[derive(Debug)]
+pub struct Connection {
+    backlog: Backlog,
+    /// What the last read brought, while it is not used up.
+    pub input: Option<Input>,
+    /// JavaScript does not want to read.
+    pub paused: bool,
+    /// What arrives is dropped.
+    pub discarding: bool,
+    ended: bool,
+    error: Option<i32>,
+    bytes_read: u64,
+    bytes_written: u64,
+    socket: OwnedFd,
+}
+
+impl Connection {
+    /// Takes a duplicate of `descriptor`, which stays its owner's.
+    pub fn duplicate(descriptor: RawFd) -> io::Result<Self> {
+        // SAFETY: the call takes no pointers and refuses what is not an open descriptor.
+        let copy = unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 0) };
+        if copy < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor was just made, and nobody else knows it.
+        let socket = unsafe { OwnedFd::from_raw_fd(copy) };
+        set_nonblocking(&socket)?;
+        Ok(Self {
+            backlog: Backlog::default(),
+            input: None,
+            paused: false,
+            discarding: false,
+            ended: false,
+            error: None,
+            bytes_read: 0,
+            bytes_written: 0,
+            socket,
+        })
+    }
+
+    /// The descriptor.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// The error that ended the connection.
+    pub fn error(&self) -> Option<i32> {
+        self.error
+    }
+
+    /// Whether the peer has sent all it will send.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// How many bytes wait to be written.
+    pub fn queued(&self) -> usize {
+        self.backlog.len()
+    }
+
+    /// A copy of the bytes that wait to be written.
+    pub fn unsent(&self) -> Vec<u8> {
+        self.backlog.to_vec()
+    }
+
+    /// How many bytes were read and written so far.
+    pub fn counters(&self) -> (u64, u64) {
+        (self.bytes_read, self.bytes_written)
+    }
+
+    /// Whether it makes sense to wait for something to read.
+    pub fn wants_to_read(&self) -> bool {
+        let is_full = self.input.as_ref().is_some_and(Input::is_aside);
+        !(self.paused || self.ended || is_full || self.error.is_some())
+    }
+
+    /// Whether it makes sense to wait for room to write.
+    pub fn wants_to_write(&self) -> bool {
+        !self.backlog.is_empty() && self.error.is_none()
+    }
+
+    /// Reads once into `room`.
+    pub fn read(&mut self, room: &mut [u8]) -> Read {
+        loop {
+            // SAFETY: pointer and length describe `room`, and the descriptor is open.
+            let result = unsafe {
+                libc::recv(self.socket.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), 0)
+            };
+            match usize::try_from(result) {
+                Ok(0) => {
+                    self.ended = true;
+                    return Read::End;
+                }
+                Ok(count) => {
+                    self.bytes_read += count as u64;
+                    return Read::Bytes(count);
+                }
+                Err(_) => {
+                    let error = io::Error::last_os_error();
+                    match error.kind() {
+                        io::ErrorKind::Interrupted => continue,
+                        io::ErrorKind::WouldBlock => return Read::Nothing,
+                        _ => {
+                            self.fail(&error);
+                            return Read::Failed;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends `pieces` after everything sent before; what the kernel does not take is kept. Whether the connection is
+    /// broken now is told by [`Connection::error`].
+    pub fn send(&mut self, pieces: &[IoSlice]) {
+        if self.error.is_some() {
+            return;
+        }
+        if !self.backlog.is_empty() {
+            self.backlog.push_rest(pieces, 0);
+            return;
+        }
+        match send(self.socket.as_fd(), pieces) {
+            Ok(Sent::All) => {
+                self.bytes_written += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+            }
+            Ok(Sent::Part(count)) => {
+                self.bytes_written += count as u64;
+                self.backlog.push_rest(pieces, count);
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Sends what waits, as far as the kernel takes it.
+    pub fn drain(&mut self) {
+        if self.error.is_some() {
+            return;
+        }
+        let before = self.backlog.len();
+        match self.backlog.drain(self.socket.as_fd()) {
+            Ok(_) => self.bytes_written += (before - self.backlog.len()) as u64,
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Declares the connection broken.
+    pub fn fail(&mut self, error: &io::Error) {
+        self.error.get_or_insert(error.raw_os_error().unwrap_or(libc::EIO));
+    }
+}
+
+fn set_nonblocking(socket: &OwnedFd) -> io::Result<()> {
+    // SAFETY: the calls take no pointers, and the descriptor is open.
+    unsafe {
+        let flags = libc::fcntl(socket.as_raw_fd(), libc::F_GETFL);
+        let is_set = flags >= 0
+            && (flags & libc::O_NONBLOCK != 0
+                || libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) >= 0);
+        if is_set {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    }
+}

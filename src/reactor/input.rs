@@ -1,0 +1,145 @@
+//! What one read brought, until JavaScript has got all of it.
+
+use std::ops::Range;
+
+use super::inbound::{Inbound, Item, Place};
+
+/// Where the bytes of an [`Input`] lie.
+#[derive(Debug)]
+enum Bytes {
+    /// In the memory that all connections read into, which is this one's until it has been told.
+    Scratch(usize),
+    /// In memory of the connection's own.
+    Aside(Vec<u8>),
+}
+
+/// The outcome of [`Input::next`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// There is this to deliver.
+    Item(Item),
+    /// Everything is decoded.
+    UsedUp,
+    /// A compressed frame waits for its contents.
+    Waiting,
+}
+
+/// The bytes of one read and how far they are decoded.
+#[derive(Debug)]
+pub struct Input {
+    bytes: Bytes,
+    position: usize,
+    begun: bool,
+    used_up: bool,
+    /// An item that is decoded but could not be delivered yet.
+    held: Option<Item>,
+}
+
+impl Input {
+    /// Input that fills the first `length` bytes of the shared memory.
+    pub fn in_scratch(length: usize) -> Self {
+        Self { bytes: Bytes::Scratch(length), position: 0, begun: false, used_up: false, held: None }
+    }
+
+    /// Whether the bytes lie in the connection's own memory.
+    pub fn is_aside(&self) -> bool {
+        matches!(self.bytes, Bytes::Aside(_))
+    }
+
+    /// Whether everything is decoded and handed out.
+    pub fn is_used_up(&self) -> bool {
+        self.used_up && self.held.is_none()
+    }
+
+    /// Whether an item was given back with [`Input::hold`].
+    pub fn is_holding(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// The bytes, of which `scratch` holds those that are not put aside.
+    pub fn bytes<'a>(&'a self, scratch: &'a [u8]) -> &'a [u8] {
+        match &self.bytes {
+            Bytes::Scratch(length) => &scratch[..*length],
+            Bytes::Aside(bytes) => bytes,
+        }
+    }
+
+    /// The bytes that are not decoded yet.
+    pub fn unread<'a>(&'a self, scratch: &'a [u8]) -> &'a [u8] {
+        if self.used_up {
+            return &[];
+        }
+        self.bytes(scratch).get(self.position..).unwrap_or_default()
+    }
+
+    /// The next item.
+    pub fn next(&mut self, inbound: &mut Inbound, scratch: &mut [u8]) -> Step {
+        if let Some(item) = self.held.take() {
+            return Step::Item(item);
+        }
+        if self.used_up {
+            return Step::UsedUp;
+        }
+        if inbound.is_waiting() {
+            return Step::Waiting;
+        }
+        if !self.begun {
+            if let Err(failure) = inbound.begin_chunk() {
+                return Step::Item(Item::Failed { failure, retry: false });
+            }
+            self.begun = true;
+        }
+        let chunk = match &mut self.bytes {
+            Bytes::Scratch(length) => &mut scratch[..*length],
+            Bytes::Aside(bytes) => bytes,
+        };
+        match inbound.next(chunk, &mut self.position) {
+            Some(item) => {
+                // Whatever follows a close frame is ignored.
+                self.used_up = matches!(item, Item::Close(..));
+                Step::Item(item)
+            }
+            None => {
+                self.used_up = true;
+                Step::UsedUp
+            }
+        }
+    }
+
+    /// Drops what is left; the bytes stay as they are.
+    pub fn discard(&mut self) {
+        self.used_up = true;
+        self.held = None;
+    }
+
+    /// Gives an item back that cannot be delivered yet.
+    pub fn hold(&mut self, item: Item) {
+        self.held = Some(item);
+    }
+
+    /// Moves what is left out of `scratch`. `whole` keeps everything and with it all positions; else positions count
+    /// from the first byte that is still needed.
+    pub fn put_aside(&mut self, scratch: &[u8], whole: bool) {
+        let Bytes::Scratch(length) = self.bytes else { return };
+        let mut from = 0;
+        if !whole {
+            from = match self.held.as_mut().and_then(chunk_range) {
+                Some(range) => {
+                    let start = range.start;
+                    *range = 0..range.len();
+                    start
+                }
+                None => self.position,
+            };
+        }
+        self.position = self.position.saturating_sub(from);
+        self.bytes = Bytes::Aside(scratch.get(from..length).unwrap_or_default().to_vec());
+    }
+}
+
+fn chunk_range(item: &mut Item) -> Option<&mut Range<usize>> {
+    match item.place_mut() {
+        Some(Place::Chunk(range)) => Some(range),
+        _ => None,
+    }
+}
