@@ -12,8 +12,14 @@ const STRIDE = 4;
 const HEADER = 4;
 const CAPACITY = HEADER + STRIDE * 4096;
 
-const cells = new Int32Array(CAPACITY);
-native.setInbox(cells);
+/** The index of where the next call may write: above what the calls below it on the stack still read. */
+const TOP = 2;
+
+const fresh = new Int32Array(CAPACITY);
+fresh[TOP] = HEADER;
+
+/** The addon may serve several copies of this package; they share one inbox. */
+const cells = native.inbox(fresh);
 
 module.exports = {
   cells,
@@ -26,6 +32,7 @@ module.exports = {
   MORE: 1,
   WAITING: 2,
 
+  TOP,
   HEADER,
   STRIDE,
   CAPACITY,

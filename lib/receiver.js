@@ -10,7 +10,7 @@ const { beginDelivery, endDelivery } = require('./outbox');
 const { BINARY_TYPES, EMPTY_BUFFER, kStatusCode, kWebSocket } = require('./constants');
 const { failure } = require('./failure');
 
-const { cells, HEADER, STRIDE } = inbox;
+const { cells, STRIDE } = inbox;
 
 /** The values of `_state` that something outside may ask for, as in ws. */
 const GET_INFO = 0;
@@ -18,9 +18,6 @@ const INFLATING = 5;
 
 /** Receivers that are dropped without having been ended give their Rust half back when they are collected. */
 const forgotten = new FinalizationRegistry((id) => native.releaseReceiver(id));
-
-/** Where in the inbox the next call may write: above what the calls below it on the stack still read. */
-let inboxTop = HEADER;
 
 /**
  * Turns bytes received from the peer into messages, pings, pongs and the close frame.
@@ -187,7 +184,7 @@ class Receiver extends Writable {
       if (this._id === -1) return;
       // The extension may be put in place later.
       if (this._allowsDeflate() !== this._deflateAllowed) this._configure();
-      const base = inboxTop;
+      const base = cells[inbox.TOP];
       this._limitsChanged = false;
       const count = native.decode(
         this._id,
@@ -225,7 +222,7 @@ class Receiver extends Writable {
   _deliver(base, count) {
     const end = base + count * STRIDE;
     let at = base;
-    inboxTop = end;
+    cells[inbox.TOP] = end;
     try {
       while (at < end) {
         const head = cells[at];
@@ -260,7 +257,7 @@ class Receiver extends Writable {
       this._postpone(at, end);
       throw error;
     } finally {
-      inboxTop = base;
+      cells[inbox.TOP] = base;
     }
   }
 
@@ -292,7 +289,7 @@ class Receiver extends Writable {
 
   /** @param {number[][]} items descriptors that were set aside */
   _redeliver(items) {
-    const base = inboxTop;
+    const base = cells[inbox.TOP];
     const room = Math.floor((inbox.CAPACITY - base) / STRIDE);
     const now = items.slice(0, room);
     now.forEach((item, index) => cells.set(item, base + index * STRIDE));
@@ -394,9 +391,9 @@ class Receiver extends Writable {
 
   /** @param {Buffer} contents of the frame that is being waited for */
   _inflated(contents) {
-    const count = native.supply(this._id, contents, inboxTop);
+    const count = native.supply(this._id, contents, cells[inbox.TOP]);
     this._contents = contents;
-    const goOn = count === 0 || this._deliver(inboxTop, count);
+    const goOn = count === 0 || this._deliver(cells[inbox.TOP], count);
     this._contents = EMPTY_BUFFER;
     if (goOn) this._advance();
   }

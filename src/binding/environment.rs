@@ -43,11 +43,20 @@ pub struct Environment {
 pub struct Inbox {
     data: Cell<*mut i32>,
     length: Cell<usize>,
+    array: Cell<sys::napi_ref>,
 }
 
 impl Inbox {
-    /// Takes the array. The reference made here keeps its memory alive as long as the environment.
-    pub fn adopt(&self, env: sys::napi_env, value: sys::napi_value) -> Outcome<()> {
+    /// Takes the array, unless there is one, and returns the one in use. The reference made here keeps its memory
+    /// alive as long as the environment.
+    pub fn adopt(&self, env: sys::napi_env, value: sys::napi_value) -> Outcome<sys::napi_value> {
+        if !self.array.get().is_null() {
+            let mut existing = ptr::null_mut();
+            // SAFETY: the reference is strong and never deleted.
+            let status =
+                unsafe { sys::napi_get_reference_value(env, self.array.get(), &mut existing) };
+            return check(status, "the inbox is gone").map(|()| existing);
+        }
         let mut length = 0;
         let mut data = ptr::null_mut();
         let mut kind = 0;
@@ -70,7 +79,8 @@ impl Inbox {
         check(status, "cannot keep the Int32Array")?;
         self.data.set(data.cast());
         self.length.set(length);
-        Ok(())
+        self.array.set(reference);
+        Ok(value)
     }
 
     /// How many integers it holds.
@@ -100,7 +110,7 @@ impl Environment {
             codecs: RefCell::new(Slab::new()),
             pool: Pool::default(),
             jobs: Jobs::default(),
-            inbox: Inbox { data: Cell::new(ptr::null_mut()), length: Cell::new(0) },
+            inbox: Inbox { data: Cell::new(ptr::null_mut()), length: Cell::new(0), array: Cell::new(ptr::null_mut()) },
             result: RefCell::new(Vec::new()),
             last_failure: RefCell::new(None),
             transport: Transport::default(),

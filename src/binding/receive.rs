@@ -42,7 +42,7 @@ pub(super) const MORE: i32 = 1;
 pub(super) const WAITING: i32 = 2;
 
 raw_functions!(export:
-    "setInbox" => set_inbox,
+    "inbox" => inbox,
     "createReceiver" => create_receiver,
     "configureReceiver" => configure_receiver,
     "releaseReceiver" => release_receiver,
@@ -54,7 +54,8 @@ raw_functions!(export:
     "messageLength" => message_length,
 );
 
-fn set_inbox(call: &Call) -> Outcome<()> {
+/// `inbox(fresh) -> Int32Array`: the inbox of this environment; `fresh` becomes it when there is none yet.
+fn inbox(call: &Call) -> Outcome<sys::napi_value> {
     call.environment.inbox.adopt(call.env, call.value(0)?)
 }
 
