@@ -46,6 +46,7 @@ function endDelivery() {
   if (--delivering === 0 && dirty.length > 0) flushAll();
 }
 
+/** Writes what every outbox holds. */
 function flushAll() {
   scheduled = false;
   const outboxes = dirty;
@@ -113,9 +114,11 @@ class Outbox {
     const at = this.end;
     writeHead(memory, at, first, length, key);
     const payload = at + size;
-    if (typeof data === 'string') memory.utf8Write(data, payload, length);
-    else memory.set(data, payload);
-    if (key !== null && length > 0) maskBytes(memory, payload, length, key);
+    if (length > 0) {
+      if (typeof data === 'string') memory.utf8Write(data, payload, length);
+      else memory.set(data, payload);
+      if (key !== null) maskBytes(memory, payload, length, key);
+    }
     this.extend(memory, size + length);
     this.added(callback);
   }
@@ -333,6 +336,7 @@ module.exports = {
   beginDelivery,
   callEach,
   endDelivery,
+  flushAll,
   headSize,
   maskBytes,
   writeHead

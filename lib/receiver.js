@@ -12,6 +12,12 @@ const { failure } = require('./failure');
 
 const { cells, STRIDE } = inbox;
 
+/**
+ * After a listener has thrown, the rest of its chunk waits this long, in milliseconds: whoever handles the exception may
+ * want to end the connection or the process first.
+ */
+const AFTER_EXCEPTION = 10;
+
 /** The values of `_state` that something outside may ask for, as in ws. */
 const GET_INFO = 0;
 const INFLATING = 5;
@@ -266,15 +272,14 @@ class Receiver extends Writable {
     try {
       this._emitItem(kind, data);
     } catch (error) {
-      setImmediate(() => this._advance());
+      setTimeout(() => this._advance(), AFTER_EXCEPTION);
       throw error;
     }
     this._advance();
   }
 
   /**
-   * A listener has thrown: what is left of the chunk is delivered in the next turn of the loop, after the exception was
-   * handled.
+   * A listener has thrown: what is left of the chunk is delivered a little later, when the exception was handled.
    *
    * @param {number} at where the next descriptor lies
    * @param {number} end where they end
@@ -284,7 +289,7 @@ class Receiver extends Writable {
     for (; at < end; at += STRIDE) {
       items.push([cells[at], cells[at + 1] >>> 0, cells[at + 2] >>> 0, cells[at + 3]]);
     }
-    setImmediate(() => this._redeliver(items));
+    setTimeout(() => this._redeliver(items), AFTER_EXCEPTION);
   }
 
   /** @param {number[][]} items descriptors that were set aside */

@@ -3,7 +3,7 @@
 const net = require('net');
 const tls = require('tls');
 
-const { Outbox } = require('./outbox');
+const { Outbox, flushAll } = require('./outbox');
 
 /*
  * The transport that works on every socket: Node reads and writes, Rust decodes. What is sent in one turn of the loop
@@ -32,7 +32,8 @@ const guards = {};
 
 for (const name of GUARDED_METHODS) {
   const guarded = function (...args) {
-    this[kOutbox].flush();
+    // Everybody's frames, for the other end of this socket may live in this process too.
+    flushAll();
     return Object.getPrototypeOf(this)[name].apply(this, args);
   };
   guards[name] = {

@@ -106,7 +106,12 @@ impl Connection {
         loop {
             // SAFETY: pointer and length describe `room`, and the descriptor is open.
             let result = unsafe {
-                libc::recv(self.socket.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), 0)
+                libc::recv(
+                    self.socket.as_raw_fd(),
+                    room.as_mut_ptr().cast(),
+                    room.len(),
+                    0,
+                )
             };
             match usize::try_from(result) {
                 Ok(0) => {
@@ -168,7 +173,8 @@ impl Connection {
 
     /// Declares the connection broken.
     pub fn fail(&mut self, error: &io::Error) {
-        self.error.get_or_insert(error.raw_os_error().unwrap_or(libc::EIO));
+        self.error
+            .get_or_insert(error.raw_os_error().unwrap_or(libc::EIO));
     }
 }
 

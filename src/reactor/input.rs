@@ -38,7 +38,13 @@ pub struct Input {
 impl Input {
     /// Input that fills the first `length` bytes of the shared memory.
     pub fn in_scratch(length: usize) -> Self {
-        Self { bytes: Bytes::Scratch(length), position: 0, begun: false, used_up: false, held: None }
+        Self {
+            bytes: Bytes::Scratch(length),
+            position: 0,
+            begun: false,
+            used_up: false,
+            held: None,
+        }
     }
 
     /// Whether the bytes lie in the connection's own memory.
@@ -85,7 +91,10 @@ impl Input {
         }
         if !self.begun {
             if let Err(failure) = inbound.begin_chunk() {
-                return Step::Item(Item::Failed { failure, retry: false });
+                return Step::Item(Item::Failed {
+                    failure,
+                    retry: false,
+                });
             }
             self.begun = true;
         }
@@ -120,7 +129,9 @@ impl Input {
     /// Moves what is left out of `scratch`. `whole` keeps everything and with it all positions; else positions count
     /// from the first byte that is still needed.
     pub fn put_aside(&mut self, scratch: &[u8], whole: bool) {
-        let Bytes::Scratch(length) = self.bytes else { return };
+        let Bytes::Scratch(length) = self.bytes else {
+            return;
+        };
         let mut from = 0;
         if !whole {
             from = match self.held.as_mut().and_then(chunk_range) {

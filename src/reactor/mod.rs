@@ -9,6 +9,8 @@ mod input;
 mod outgoing;
 #[cfg(unix)]
 pub mod uv;
+#[cfg(all(test, unix))]
+mod tests;
 
 #[cfg(unix)]
 pub use connection::{Connection, Read};

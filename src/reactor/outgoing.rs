@@ -44,7 +44,10 @@ impl Backlog {
     pub fn push(&mut self, mut bytes: &[u8]) {
         self.length += bytes.len();
         while !bytes.is_empty() {
-            let room = self.blocks.back().map_or(0, |block| block.capacity() - block.len());
+            let room = self
+                .blocks
+                .back()
+                .map_or(0, |block| block.capacity() - block.len());
             if room == 0 {
                 let size = bytes.len().clamp(MIN_BLOCK, MAX_BLOCK);
                 self.blocks.push_back(Vec::with_capacity(size));
@@ -145,7 +148,12 @@ fn send_batch(socket: BorrowedFd, batch: &[IoSlice]) -> io::Result<usize> {
         let result = match batch {
             // SAFETY: pointer and length describe `piece`, and the descriptor is open.
             [piece] => unsafe {
-                libc::send(socket.as_raw_fd(), piece.as_ptr().cast(), piece.len(), FLAGS)
+                libc::send(
+                    socket.as_raw_fd(),
+                    piece.as_ptr().cast(),
+                    piece.len(),
+                    FLAGS,
+                )
             },
             _ => {
                 // SAFETY: all of the structure's fields may be zero or null.

@@ -147,7 +147,11 @@ impl Library {
         // SAFETY: the function only looks at its argument.
         let size = unsafe { (self.handle_size)(type_number) };
         let memory = vec![0_u128; size.div_ceil(size_of::<u128>())].into_boxed_slice();
-        Box::new(Block { owner, memory, library: Rc::clone(self) })
+        Box::new(Block {
+            owner,
+            memory,
+            library: Rc::clone(self),
+        })
     }
 }
 
@@ -183,8 +187,7 @@ impl<T: Owner> Handle<T> {
         let raw: RawHandle = block.memory.as_mut_ptr().cast();
         // SAFETY: the memory has the size libuv asked for, and the loop is this thread's. When `uv_poll_init` fails
         // the handle is not in the loop, and its memory may go.
-        let status =
-            unsafe { (library.poll_init)(library.event_loop, raw, socket.as_raw_fd()) };
+        let status = unsafe { (library.poll_init)(library.event_loop, raw, socket.as_raw_fd()) };
         check(status)?;
         Ok(Self::attach(library, block, raw))
     }
@@ -203,7 +206,11 @@ impl<T: Owner> Handle<T> {
         let block = NonNull::from(Box::leak(block));
         // SAFETY: the handle is initialised.
         unsafe { (library.set_data)(raw, block.as_ptr().cast()) };
-        Self { block, raw, thread: PhantomData }
+        Self {
+            block,
+            raw,
+            thread: PhantomData,
+        }
     }
 
     fn library(&self) -> &Library {
@@ -238,7 +245,11 @@ impl<T: Owner> Handle<T> {
     /// Whether the handle, while it is started, keeps the loop alive.
     pub fn keep_alive(&self, keep: bool) {
         let library = self.library();
-        let function = if keep { library.reference } else { library.unreference };
+        let function = if keep {
+            library.reference
+        } else {
+            library.unreference
+        };
         // SAFETY: the handle is open.
         unsafe { function(self.raw) };
     }

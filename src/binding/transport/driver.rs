@@ -7,12 +7,14 @@ use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
 use std::io::IoSlice;
 use std::mem;
+use std::ops::Range;
 use std::ptr;
 use std::rc::Rc;
 
 use napi::sys;
 use slab::Slab;
 
+use super::link::{Link, Watcher, NONE};
 use super::shared::Shared;
 use crate::binding::environment::Environment;
 use crate::binding::raw::Reply;
@@ -36,59 +38,6 @@ const READS_PER_TURN: usize = 3;
 /// Where in the control array the records begin, and how many numbers each has.
 const FIRST_RECORD: usize = 4;
 const RECORD: usize = 3;
-
-/// The end of a chain of records.
-const NONE: usize = usize::MAX;
-
-/// A connection and how it hangs in the loop.
-pub struct Link {
-    // First, because it must be closed before the connection's descriptor is.
-    poll: Handle<Watcher>,
-    /// The connection.
-    pub connection: Connection,
-    /// The number of the receiver that decodes for it.
-    pub receiver: usize,
-    masked: bool,
-    /// Tells it from others that had the same number.
-    serial: u64,
-    /// What the poll handle watches for.
-    watched: c_int,
-    /// Whether it waits in `Driver::ready`.
-    is_ready: bool,
-    /// JavaScript asked for more since it was told last.
-    resumed: bool,
-    told_error: bool,
-    /// Its first and last record in the flush under way.
-    records: (usize, usize),
-}
-
-impl Link {
-    /// Has the loop watch for what the connection waits for. Reading is given up only when something unwanted has
-    /// come (`eager`): most pauses end before that.
-    fn watch(&mut self, eager: bool) {
-        let mut wanted = 0;
-        if self.connection.wants_to_read() {
-            wanted |= uv::READABLE;
-        }
-        if self.connection.wants_to_write() {
-            wanted |= uv::WRITABLE;
-        }
-        if !eager {
-            wanted |= self.watched & uv::READABLE;
-        }
-        if wanted != self.watched {
-            match self.poll.watch(wanted) {
-                Ok(()) => self.watched = wanted,
-                Err(error) => self.connection.fail(&error),
-            }
-        }
-    }
-
-    /// Whether the connection's poll handle keeps the process alive.
-    pub fn keep_alive(&self, keep: bool) {
-        self.poll.keep_alive(keep);
-    }
-}
 
 /// The handles that are called in each turn of the loop.
 struct Turns {
@@ -118,21 +67,6 @@ pub struct Driver {
     library: RefCell<Option<Rc<Library>>>,
 }
 
-/// The owner of a poll handle.
-struct Watcher {
-    environment: Rc<Environment>,
-    id: usize,
-    serial: u64,
-}
-
-impl uv::Owner for Watcher {
-    fn wake(&self, status: c_int, events: c_int) {
-        if let Some(driver) = self.environment.transport.driver.get() {
-            driver.wake(self, status, events);
-        }
-    }
-}
-
 /// The owner of the other handles.
 struct Turner {
     environment: Rc<Environment>,
@@ -141,7 +75,9 @@ struct Turner {
 
 impl uv::Owner for Turner {
     fn wake(&self, _status: c_int, _events: c_int) {
-        let Some(driver) = self.environment.transport.driver.get() else { return };
+        let Some(driver) = self.environment.transport.driver.get() else {
+            return;
+        };
         match self.turn {
             Turn::Idle => driver.tell_ready(),
             Turn::Prepare | Turn::Check => driver.flush(),
@@ -178,16 +114,26 @@ impl Driver {
     /// Hangs the driver into the loop.
     pub fn start(&self, environment: &Rc<Environment>, library: Rc<Library>) {
         let handle = |turn| {
-            let owner = Turner { environment: Rc::clone(environment), turn };
+            let owner = Turner {
+                environment: Rc::clone(environment),
+                turn,
+            };
             Handle::turn(&library, turn, owner)
         };
-        let (idle, prepare, check) =
-            (handle(Turn::Idle), handle(Turn::Prepare), handle(Turn::Check));
+        let (idle, prepare, check) = (
+            handle(Turn::Idle),
+            handle(Turn::Prepare),
+            handle(Turn::Check),
+        );
         for (handle, turn) in [(&prepare, Turn::Prepare), (&check, Turn::Check)] {
             handle.keep_alive(false);
             handle.start(turn);
         }
-        self.turns.replace(Some(Turns { idle, _prepare: prepare, _check: check }));
+        self.turns.replace(Some(Turns {
+            idle,
+            _prepare: prepare,
+            _check: check,
+        }));
         self.library.replace(Some(library));
     }
 
@@ -224,21 +170,12 @@ impl Driver {
         let mut links = self.links.borrow_mut();
         let entry = links.vacant_entry();
         let id = entry.key();
-        let owner = Watcher { environment: Rc::clone(environment), id, serial };
-        let poll = Handle::poll(library, connection.socket(), owner)?;
-        poll.watch(uv::READABLE)?;
-        entry.insert(Link {
-            poll,
-            connection,
-            receiver,
-            masked,
+        let owner = Watcher {
+            environment: Rc::clone(environment),
+            id,
             serial,
-            watched: uv::READABLE,
-            is_ready: false,
-            resumed: false,
-            told_error: false,
-            records: (NONE, NONE),
-        });
+        };
+        entry.insert(Link::open(library, owner, connection, receiver, masked)?);
         self.queued.set(id, 0.0);
         Ok(id)
     }
@@ -303,14 +240,19 @@ impl Driver {
     pub fn send_now(&self, id: usize, head: &[u8], payload: &[u8]) {
         self.flush();
         self.with_link(id, |link| {
-            link.connection.send(&[IoSlice::new(head), IoSlice::new(payload)]);
+            link.connection
+                .send(&[IoSlice::new(head), IoSlice::new(payload)]);
             self.after_sending(id, link);
         });
     }
 
     /// Hands everything that JavaScript has recorded over to the kernel, one system call for each connection.
     pub fn flush(&self) {
-        let count = self.control.get(0).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+        let count = self
+            .control
+            .get(0)
+            .and_then(|count| usize::try_from(count).ok())
+            .unwrap_or(0);
         if count == 0 {
             return;
         }
@@ -326,7 +268,9 @@ impl Driver {
         let next = self.next_record.borrow();
         let mut pieces: Vec<IoSlice> = Vec::new();
         for id in dirty.drain(..) {
-            let Some(link) = links.get_mut(id) else { continue };
+            let Some(link) = links.get_mut(id) else {
+                continue;
+            };
             pieces.clear();
             let mut record = link.records.0;
             let mut open = 0..0;
@@ -337,10 +281,10 @@ impl Driver {
                 if range.start == open.end {
                     open.end = range.end;
                 } else {
-                    pieces.extend(slab.get(mem::replace(&mut open, range)).map(IoSlice::new));
+                    add_piece(&mut pieces, slab, mem::replace(&mut open, range));
                 }
             }
-            pieces.extend(slab.get(open).map(IoSlice::new));
+            add_piece(&mut pieces, slab, open);
             link.records = (NONE, NONE);
             link.connection.send(&pieces);
             self.after_sending(id, link);
@@ -348,10 +292,13 @@ impl Driver {
         self.control.set(0, 0);
     }
 
-    fn record(&self, index: usize) -> (usize, std::ops::Range<usize>) {
+    fn record(&self, index: usize) -> (usize, Range<usize>) {
         let at = FIRST_RECORD + index * RECORD;
         let number = |offset| {
-            self.control.get(at + offset).and_then(|n| usize::try_from(n).ok()).unwrap_or(0)
+            self.control
+                .get(at + offset)
+                .and_then(|n| usize::try_from(n).ok())
+                .unwrap_or(0)
         };
         (number(0), number(1)..number(2))
     }
@@ -369,11 +316,14 @@ impl Driver {
         next.resize(count, NONE);
         for index in 0..count {
             let (id, range) = self.record(index);
-            let Some(link) = links.get_mut(id) else { continue };
+            let Some(link) = links.get_mut(id) else {
+                continue;
+            };
             if link.masked {
                 let is_whole = slab.get_mut(range).map(mask_frames) == Some(Ok(()));
                 if !is_whole {
-                    link.connection.fail(&std::io::Error::from_raw_os_error(libc::EPROTO));
+                    link.connection
+                        .fail(&std::io::Error::from_raw_os_error(libc::EPROTO));
                 }
             }
             match link.records {
@@ -410,7 +360,10 @@ impl Driver {
     }
 
     fn is_current(&self, id: usize, serial: u64) -> bool {
-        self.links.borrow().get(id).is_some_and(|link| link.serial == serial)
+        self.links
+            .borrow()
+            .get(id)
+            .is_some_and(|link| link.serial == serial)
     }
 
     /// Tells the connections that were made ready.
@@ -457,7 +410,7 @@ impl Driver {
     }
 
     /// A socket is ready.
-    fn wake(&self, watcher: &Watcher, status: c_int, events: c_int) {
+    pub fn wake(&self, watcher: &Watcher, status: c_int, events: c_int) {
         let (id, serial) = (watcher.id, watcher.serial);
         let unwanted = self.with_link(id, |link| {
             if status < 0 {
@@ -468,31 +421,27 @@ impl Driver {
             (events & uv::READABLE != 0 && !connection.wants_to_read())
                 || (events & uv::WRITABLE != 0 && !connection.wants_to_write())
         });
-        if events & uv::WRITABLE != 0 || status < 0 {
-            self.write(id, serial);
-        }
+        // In this order: a peer that has closed may have sent something before.
         if events & uv::READABLE != 0 || status < 0 {
             self.read(id, serial);
         }
-        if self.is_current(id, serial) && !self.tell_error(id, serial) {
-            self.with_link(id, |link| {
-                let eager = unwanted == Some(true) || link.connection.has_ended();
-                link.watch(eager);
-            });
+        if events & uv::WRITABLE != 0 || status < 0 {
+            self.write(id, serial);
         }
         if self.is_current(id, serial) {
-            self.with_link(id, |link| {
-                if link.connection.error().is_some() {
-                    link.watch(true);
-                }
-            });
+            self.tell_error(id, serial);
         }
+        self.with_link(id, |link| {
+            let connection = &link.connection;
+            let is_over = connection.has_ended() || connection.error().is_some();
+            link.watch(is_over || unwanted == Some(true));
+        });
     }
 
     fn write(&self, id: usize, serial: u64) {
         let progress = self.with_link(id, |link| {
             let before = link.connection.queued();
-            if before == 0 || link.connection.error().is_some() {
+            if link.serial != serial || before == 0 || link.connection.error().is_some() {
                 return None;
             }
             link.connection.drain();
@@ -502,9 +451,6 @@ impl Driver {
         });
         if let Some(Some(queued)) = progress {
             self.dispatch(id, WRITABLE, queued as f64);
-        }
-        if self.is_current(id, serial) {
-            self.tell_error(id, serial);
         }
     }
 
@@ -564,7 +510,9 @@ impl Driver {
             return;
         }
         self.with_input(id, |link, scratch| {
-            let Some(input) = &mut link.connection.input else { return };
+            let Some(input) = &mut link.connection.input else {
+                return;
+            };
             if !completed {
                 // A listener has thrown. What it left is told again, in the next turn of the loop; until then
                 // descriptors that JavaScript still has remain valid.
@@ -616,5 +564,12 @@ impl Driver {
             sys::napi_close_handle_scope(env, scope);
             !has_thrown
         }
+    }
+}
+
+fn add_piece<'a>(pieces: &mut Vec<IoSlice<'a>>, slab: &'a [u8], range: Range<usize>) {
+    match slab.get(range) {
+        Some(bytes) if !bytes.is_empty() => pieces.push(IoSlice::new(bytes)),
+        _ => {}
     }
 }

@@ -6,6 +6,7 @@
 //! and where its frames begin and end in the slab.
 
 mod driver;
+mod link;
 mod shared;
 
 use std::cell::OnceCell;
@@ -21,11 +22,15 @@ use super::raw::{check, raw_functions, Call, Fault, Outcome, Reply};
 use super::receive::{array, Span, IN_CHUNK, IN_INPUT, MORE, STRIDE, USED_UP, WAITING};
 use crate::reactor::uv::Library;
 use crate::reactor::{Connection, Inbound, Input, Item, Place, Step};
-use driver::{Driver, Link};
+use driver::Driver;
+use link::Link;
 use shared::Shared;
 
 /// Payloads up to this size are copied into JavaScript's arena; larger ones are fetched one by one.
 const ARENA_ITEM: usize = 4096;
+
+/// Where in the inbox `nativeFill` says whether an item waits for a new arena.
+const HELD: usize = 3;
 
 /// The native transport of one environment.
 #[derive(Default)]
@@ -52,7 +57,11 @@ raw_functions!(export:
 );
 
 fn driver<'a>(call: &'a Call) -> Outcome<&'a Driver> {
-    call.environment.transport.driver.get().ok_or(Fault::Type("the native transport is not started"))
+    call.environment
+        .transport
+        .driver
+        .get()
+        .ok_or(Fault::Type("the native transport is not started"))
 }
 
 fn failed(error: &std::io::Error) -> Fault {
@@ -62,7 +71,9 @@ fn failed(error: &std::io::Error) -> Fault {
 const NO_CONNECTION: Fault = Fault::Type("no such connection");
 
 fn with_link<T>(call: &Call, body: impl FnOnce(&mut Link) -> T) -> Outcome<T> {
-    driver(call)?.with_link(call.size(0)?, body).ok_or(NO_CONNECTION)
+    driver(call)?
+        .with_link(call.size(0)?, body)
+        .ok_or(NO_CONNECTION)
 }
 
 /// `nativeStart(dispatch, slab, control, queued) -> boolean`: starts the transport of this environment; false where
@@ -70,7 +81,8 @@ fn with_link<T>(call: &Call, body: impl FnOnce(&mut Link) -> T) -> Outcome<T> {
 fn start(call: &Call) -> Outcome<bool> {
     let (env, environment) = (call.env, call.environment);
     if environment.transport.driver.get().is_some() {
-        return Err(Fault::Type("the native transport is started already"));
+        // Another copy of the package has it.
+        return Ok(false);
     }
     let mut event_loop = ptr::null_mut();
     // SAFETY: the out pointer is valid.
@@ -80,7 +92,9 @@ fn start(call: &Call) -> Outcome<bool> {
     }
     // SAFETY: it is this thread's loop. It outlives the handles, because the environment's end waits for the cleanup
     // hook below.
-    let Some(library) = (unsafe { Library::find(event_loop.cast()) }) else { return Ok(false) };
+    let Some(library) = (unsafe { Library::find(event_loop.cast()) }) else {
+        return Ok(false);
+    };
     let slab = Shared::adopt_bytes(env, call.value(1)?)?;
     let control = Shared::adopt(env, call.value(2)?)?;
     let queued = Shared::adopt(env, call.value(3)?)?;
@@ -138,27 +152,33 @@ fn open(call: &Call) -> Outcome<i32> {
 
 /// `nativeFill(id, arena, arenaOffset, base, single) -> count`: decodes what was read and writes descriptors into the
 /// inbox at `base`, as `decode` does. Small payloads are copied into `arena` from `arenaOffset` on; the inbox begins
-/// with the offset reached, how decoding stopped, and whether an item waits for a new arena.
+/// with the offset reached and how decoding stopped, and its fourth number is 1 when an item waits for a new arena.
 fn fill(call: &Call) -> Outcome<i32> {
-    let (id, offset, base, single) =
-        (call.size(0)?, call.size(2)?, call.size(3)?, call.flag(4)?);
+    let (id, offset, base, single) = (call.size(0)?, call.size(2)?, call.size(3)?, call.flag(4)?);
     let environment = call.environment;
     if base + STRIDE > environment.inbox.length() {
-        return Err(Fault::Type("receivers are written to from within each other's events too deeply"));
+        return Err(Fault::Type(
+            "receivers are written to from within each other's events too deeply",
+        ));
     }
     // SAFETY: no JavaScript runs until this function returns, and no other argument is a buffer.
-    let arena = Arena { bytes: unsafe { call.bytes(1)? }, used: offset };
+    let arena = Arena {
+        bytes: unsafe { call.bytes(1)? },
+        used: offset,
+    };
     let mut receivers = environment.receivers.borrow_mut();
     driver(call)?
         .with_input(id, |link, scratch| {
-            let inbound =
-                receivers.get_mut(link.receiver).ok_or(Fault::Type("no such receiver"))?;
+            let inbound = receivers
+                .get_mut(link.receiver)
+                .ok_or(Fault::Type("no such receiver"))?;
             Ok(match &mut link.connection.input {
                 Some(input) => {
                     decode_input(environment, inbound, input, scratch, arena, base, single)
                 }
                 None => {
-                    environment.inbox.write(0, &[position(arena.used), USED_UP, 0]);
+                    environment.inbox.write(0, &[position(arena.used), USED_UP]);
+                    environment.inbox.write(HELD, &[0]);
                     0
                 }
             })
@@ -192,11 +212,17 @@ impl Arena<'_> {
         match item.place() {
             Some(Place::Chunk(range)) if range.len() <= ARENA_ITEM => {
                 let start = self.add(input.get(range.clone()).unwrap_or_default())?;
-                Some(Span { place: IN_CHUNK, start, length: range.len() })
+                Some(Span {
+                    place: IN_CHUNK,
+                    start,
+                    length: range.len(),
+                })
             }
-            Some(Place::Chunk(range)) => {
-                Some(Span { place: IN_INPUT, start: range.start, length: range.len() })
-            }
+            Some(Place::Chunk(range)) => Some(Span {
+                place: IN_INPUT,
+                start: range.start,
+                length: range.len(),
+            }),
             Some(place) => Some(Span::of(place)),
             None => Some(Span::default()),
         }
@@ -215,11 +241,19 @@ fn decode_input(
     single: bool,
 ) -> i32 {
     let inbox = &environment.inbox;
-    let room = if single { 1 } else { inbox.length().saturating_sub(base) / STRIDE };
+    let room = if single {
+        1
+    } else {
+        inbox.length().saturating_sub(base) / STRIDE
+    };
     let mut count = 0;
     let stopped = loop {
         if count >= room {
-            break if inbound.is_waiting() && !input.is_holding() { WAITING } else { MORE };
+            break if inbound.is_waiting() && !input.is_holding() {
+                WAITING
+            } else {
+                MORE
+            };
         }
         let item = match input.next(inbound, scratch) {
             Step::Item(item) => item,
@@ -238,7 +272,8 @@ fn decode_input(
             _ => {}
         }
     };
-    inbox.write(0, &[position(arena.used), stopped, i32::from(input.is_holding())]);
+    inbox.write(0, &[position(arena.used), stopped]);
+    inbox.write(HELD, &[i32::from(input.is_holding())]);
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
@@ -311,7 +346,12 @@ fn keep_alive(call: &Call) -> Outcome<()> {
 /// `nativeCounters(id) -> [bytesRead, bytesWritten]`
 fn counters(call: &Call) -> Outcome<sys::napi_value> {
     let (read, written) = with_link(call, |link| link.connection.counters())?;
-    array(call.env, [read, written].into_iter().map(|count| (count as f64).reply(call.env)))
+    array(
+        call.env,
+        [read, written]
+            .into_iter()
+            .map(|count| (count as f64).reply(call.env)),
+    )
 }
 
 /// `nativeUnread(id) -> Buffer`: what was read and is not decoded.

@@ -29,7 +29,12 @@ impl Element for f64 {
 }
 
 impl<T> Shared<T> {
-    fn keep(env: sys::napi_env, value: sys::napi_value, data: *mut T, length: usize) -> Outcome<Self> {
+    fn keep(
+        env: sys::napi_env,
+        value: sys::napi_value,
+        data: *mut T,
+        length: usize,
+    ) -> Outcome<Self> {
         let mut reference = ptr::null_mut();
         // SAFETY: a strong reference to a live value; it keeps the memory alive until `replace` or the environment's
         // end.

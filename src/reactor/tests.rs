@@ -1,0 +1,221 @@
+//! Connections on socket pairs, without Node.
+
+use std::io::{IoSlice, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+use super::{Connection, Inbound, Input, Item, Place, Read, Step};
+use crate::protocol::{mask_frames, Config, Limits, MessageKind, Role};
+
+/// A connection and its peer.
+fn pair() -> (Connection, UnixStream) {
+    let (ours, peer) = UnixStream::pair().unwrap();
+    let connection = Connection::duplicate(ours.as_raw_fd()).unwrap();
+    (connection, peer)
+}
+
+/// Bytes that tell where in the stream they belong.
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length)
+        .map(|index| (index % 251) as u8 ^ (index >> 10) as u8)
+        .collect()
+}
+
+/// Everything the peer receives while the connection drains, until both have nothing left.
+fn drain_to(connection: &mut Connection, peer: &mut UnixStream) -> Vec<u8> {
+    peer.set_nonblocking(true).unwrap();
+    let mut received = Vec::new();
+    let mut room = vec![0; 50_000];
+    loop {
+        connection.drain();
+        match peer.read(&mut room) {
+            Ok(count) => received.extend_from_slice(&room[..count]),
+            Err(_) if connection.queued() == 0 => return received,
+            Err(_) => {}
+        }
+    }
+}
+
+fn server() -> Inbound {
+    let limits = Limits {
+        max_payload: 0,
+        max_fragments: 0,
+        max_buffered_chunks: 0,
+    };
+    Inbound::new(Config {
+        role: Role::Server,
+        limits,
+        deflate: false,
+        skip_utf8_validation: false,
+    })
+}
+
+/// Binary client frames with these payloads.
+fn frames(payloads: &[&[u8]]) -> Vec<u8> {
+    let mut run = Vec::new();
+    for payload in payloads {
+        run.extend_from_slice(&[0x82, 0x80 | payload.len() as u8, 9, 8, 7, 6]);
+        run.extend_from_slice(payload);
+    }
+    mask_frames(&mut run).unwrap();
+    run
+}
+
+/// The payload of a message whose bytes lie in the input.
+fn payload(step: Step, bytes: &[u8]) -> Vec<u8> {
+    match step {
+        Step::Item(Item::Message(MessageKind::Binary, Place::Chunk(range))) => {
+            bytes[range].to_vec()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_the_kernel_does_not_take_arrives_later_and_in_order() {
+    let (mut connection, mut peer) = pair();
+    let bytes = pattern(3_000_000);
+    let pieces: Vec<IoSlice> = bytes[..2_000_000]
+        .chunks(70_001)
+        .map(IoSlice::new)
+        .collect();
+    connection.send(&pieces);
+    let queued = connection.queued();
+    assert!(queued > 0);
+
+    // More is queued behind it, in small and large pieces, while some of it leaves.
+    let mut rest = &bytes[2_000_000..];
+    let mut received = Vec::new();
+    for size in [1, 10, 20_000, 300_000, 5].into_iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let (now, later) = rest.split_at(size.min(rest.len()));
+        connection.send(&[IoSlice::new(now)]);
+        rest = later;
+        let mut room = vec![0; 30_000];
+        let count = peer.read(&mut room).unwrap();
+        received.extend_from_slice(&room[..count]);
+        connection.drain();
+    }
+    let unsent = connection.unsent();
+    assert_eq!(unsent.len(), connection.queued());
+    assert_eq!(bytes[bytes.len() - unsent.len()..], unsent);
+
+    received.extend(drain_to(&mut connection, &mut peer));
+    assert!(received == bytes);
+    assert_eq!(connection.counters(), (0, bytes.len() as u64));
+    assert!(connection.error().is_none());
+}
+
+#[test]
+fn more_pieces_are_sent_than_one_system_call_takes() {
+    let (mut connection, mut peer) = pair();
+    let bytes = pattern(5000);
+    let pieces: Vec<IoSlice> = bytes.chunks(1).map(IoSlice::new).collect();
+    connection.send(&pieces);
+    let received = drain_to(&mut connection, &mut peer);
+    assert!(received == bytes);
+}
+
+#[test]
+fn a_peer_that_is_gone_is_an_error_and_ends_the_waiting() {
+    let (mut connection, peer) = pair();
+    drop(peer);
+    connection.send(&[IoSlice::new(b"lost")]);
+    assert_eq!(connection.error(), Some(libc::EPIPE));
+    connection.send(&[IoSlice::new(b"lost as well")]);
+    assert_eq!(connection.queued(), 0);
+    assert!(!connection.wants_to_read());
+    assert!(!connection.wants_to_write());
+}
+
+#[test]
+fn the_end_of_what_the_peer_sends_leaves_the_way_out_open() {
+    let (mut connection, mut peer) = pair();
+    let mut room = [0; 16];
+    assert_eq!(connection.read(&mut room), Read::Nothing);
+    peer.write_all(b"last").unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(connection.read(&mut room), Read::Bytes(4));
+    assert_eq!(connection.read(&mut room), Read::End);
+    assert!(!connection.wants_to_read());
+
+    connection.send(&[IoSlice::new(b"answer")]);
+    assert_eq!(drain_to(&mut connection, &mut peer), b"answer");
+    assert_eq!(connection.counters(), (4, 6));
+}
+
+#[test]
+fn what_is_not_a_descriptor_is_refused() {
+    let error = Connection::duplicate(-1).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+}
+
+#[test]
+fn input_that_is_put_aside_continues_where_it_was_left() {
+    let mut scratch = frames(&[b"first", b"second", b"third"]);
+    let whole = scratch.clone();
+    let mut inbound = server();
+    let mut input = Input::in_scratch(scratch.len());
+    let step = input.next(&mut inbound, &mut scratch);
+    assert_eq!(payload(step, &scratch), b"first");
+    assert_eq!(input.unread(&scratch), &whole[11..]);
+
+    input.put_aside(&scratch, false);
+    scratch.fill(0);
+    assert_eq!(input.unread(&scratch), &whole[11..]);
+    for expected in [b"second".as_slice(), b"third"] {
+        let step = input.next(&mut inbound, &mut scratch);
+        assert_eq!(payload(step, input.bytes(&scratch)), expected);
+    }
+    assert_eq!(input.next(&mut inbound, &mut scratch), Step::UsedUp);
+    assert!(input.is_used_up());
+    assert!(input.unread(&scratch).is_empty());
+}
+
+#[test]
+fn an_item_that_is_given_back_comes_again_also_after_its_input_moved() {
+    let mut scratch = frames(&[b"first", b"second", b"third"]);
+    let mut inbound = server();
+    let mut input = Input::in_scratch(scratch.len());
+    input.next(&mut inbound, &mut scratch);
+    let Step::Item(second) = input.next(&mut inbound, &mut scratch) else {
+        panic!("there is a second message");
+    };
+    input.hold(second);
+    assert!(input.is_holding());
+
+    input.put_aside(&scratch, false);
+    scratch.fill(0);
+    for expected in [b"second".as_slice(), b"third"] {
+        let step = input.next(&mut inbound, &mut scratch);
+        assert_eq!(payload(step, input.bytes(&scratch)), expected);
+    }
+    assert_eq!(input.next(&mut inbound, &mut scratch), Step::UsedUp);
+}
+
+#[test]
+fn what_follows_a_close_frame_is_not_unread() {
+    let mut scratch = vec![0x88, 0x80, 1, 2, 3, 4];
+    scratch.extend(frames(&[b"too late"]));
+    let mut inbound = server();
+    let mut input = Input::in_scratch(scratch.len());
+    let step = input.next(&mut inbound, &mut scratch);
+    assert!(matches!(step, Step::Item(Item::Close(None, _))));
+    assert!(input.is_used_up());
+    assert!(input.unread(&scratch).is_empty());
+    assert_eq!(input.next(&mut inbound, &mut scratch), Step::UsedUp);
+}
+
+#[test]
+fn discarded_input_yields_nothing_more() {
+    let mut scratch = frames(&[b"first", b"second"]);
+    let mut inbound = server();
+    let mut input = Input::in_scratch(scratch.len());
+    input.next(&mut inbound, &mut scratch);
+    input.discard();
+    assert_eq!(input.next(&mut inbound, &mut scratch), Step::UsedUp);
+    assert!(input.unread(&scratch).is_empty());
+}
