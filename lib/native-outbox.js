@@ -1,0 +1,191 @@
+'use strict';
+
+const native = require('./native');
+const { BY_REFERENCE, MAX_HEAD, callEach, headSize, maskBytes, writeHead } = require('./outbox');
+
+/** Frames of all connections are written into this much memory, to be handed over once in a turn of the loop. */
+const SLAB_SIZE = 512 * 1024;
+
+/** Numbers in the control array: how many records there are, and from `FIRST_RECORD` on three for each of them. */
+const COUNT = 0;
+const FIRST_RECORD = 4;
+const RECORD = 3;
+const MOST_RECORDS = 16 * 1024;
+
+/** How many connections the array of backlogs is made for at first. */
+const FIRST_CAPACITY = 1024;
+
+const NOTHING = Buffer.alloc(0);
+
+let slab = null;
+let control = null;
+let queued = null;
+
+/** How far the slab is used, and the number of the flush that will empty it. */
+let slabUsed = 0;
+let flush = 0;
+const head = Buffer.alloc(MAX_HEAD);
+
+/**
+ * Collects the frames of one native connection in the memory that Rust writes from.
+ */
+class NativeOutbox {
+  /**
+   * Starts the native transport in this environment.
+   *
+   * @param {(id: number, event: number, detail: number) => void} dispatch is told what happens to connections
+   * @returns {boolean} whether there is one
+   */
+  static start(dispatch) {
+    slab = Buffer.allocUnsafeSlow(SLAB_SIZE);
+    control = new Int32Array(FIRST_RECORD + RECORD * MOST_RECORDS);
+    queued = new Float64Array(FIRST_CAPACITY);
+    return native.nativeStart(dispatch, slab, control, queued);
+  }
+
+  /**
+   * @param {number} id of the connection
+   * @param {import('net').Socket} socket
+   */
+  constructor(id, socket) {
+    if (id >= queued.length) {
+      const more = new Float64Array(Math.max(queued.length * 2, id + 1));
+      more.set(queued);
+      queued = more;
+      native.nativeSetQueued(queued);
+    }
+    this.id = id;
+    this.socket = socket;
+    /** How many bytes were sent so far, and how many of them in the flush that is being collected. */
+    this.sent = 0;
+    this.collected = 0;
+    this.flush = -1;
+    /** Callbacks behind a backlog, with the number of bytes that must be written before. */
+    this.waiters = [];
+    this.isSettled = false;
+    this.error = null;
+  }
+
+  /** How many bytes Rust holds because the peer does not take them. */
+  queued() {
+    return queued[this.id];
+  }
+
+  /** How many bytes wait that ws would have had to keep as well. */
+  get waiting() {
+    const backlog = queued[this.id];
+    if (backlog === 0) return 0;
+    return control[COUNT] > 0 && this.flush === flush ? backlog + this.collected : backlog;
+  }
+
+  /** See {@link import('./outbox').Outbox#frame}. */
+  frame(first, data, length, key, callback) {
+    if (length > BY_REFERENCE) {
+      this.large(first, data, length, key, callback);
+      return;
+    }
+    const size = headSize(length, key);
+    const at = this.reserve(size + length);
+    writeHead(slab, at, first, length, key);
+    if (length > 0) {
+      // Rust masks what a client sends when it hands it over.
+      if (typeof data === 'string') slab.utf8Write(data, at + size, length);
+      else slab.set(data, at + size);
+    }
+    if (typeof callback === 'function') process.nextTick(callBack, this, this.sent, callback);
+  }
+
+  /** Room in the slab, noted for this connection. */
+  reserve(size) {
+    let count = control[COUNT];
+    if (count > 0 && (slabUsed + size > SLAB_SIZE || count === MOST_RECORDS)) {
+      native.nativeFlush();
+      count = 0;
+    }
+    if (count === 0) {
+      slabUsed = 0;
+      flush++;
+    }
+    if (this.flush !== flush) {
+      this.flush = flush;
+      this.collected = 0;
+    }
+
+    const at = slabUsed;
+    const end = at + size;
+    const last = FIRST_RECORD + RECORD * (count - 1);
+    if (count > 0 && control[last] === this.id) {
+      control[last + 2] = end;
+    } else {
+      control[last + RECORD] = this.id;
+      control[last + RECORD + 1] = at;
+      control[last + RECORD + 2] = end;
+      control[COUNT] = count + 1;
+    }
+    slabUsed = end;
+    this.sent += size;
+    this.collected += size;
+    return at;
+  }
+
+  /** A large payload is written before the caller can change it. */
+  large(first, data, length, key, callback) {
+    let payload = data;
+    if (typeof data === 'string' || key !== null) payload = Buffer.from(data);
+    if (key !== null) maskBytes(payload, 0, length, key);
+    writeHead(head, 0, first, length, key);
+    const size = headSize(length, key);
+    native.nativeSendLarge(this.id, head, size, payload);
+    this.sent += size + length;
+    if (typeof callback === 'function') process.nextTick(callBack, this, this.sent, callback);
+  }
+
+  /** See {@link import('./outbox').Outbox#list}. Such frames are masked already where they must be. */
+  list(list, callback) {
+    const parts = list.map((part) => (typeof part === 'string' ? Buffer.from(part) : part));
+    const bytes = parts.length === 1 ? parts[0] : Buffer.concat(parts);
+    native.nativeSendLarge(this.id, NOTHING, 0, bytes);
+    this.sent += bytes.length;
+    if (typeof callback === 'function') process.nextTick(callBack, this, this.sent, callback);
+  }
+
+  /** A part of the backlog was written. */
+  onProgress() {
+    const written = this.sent - queued[this.id];
+    let due = 0;
+    while (due < this.waiters.length && this.waiters[due].mark <= written) due++;
+    if (due === 0) return;
+    const callbacks = this.waiters.splice(0, due).map((waiter) => waiter.callback);
+    callEach(callbacks, 0, null);
+  }
+
+  /** Everything was written, or nothing more will be: whoever waits is told. */
+  settle(error) {
+    this.isSettled = true;
+    this.error = error;
+    callEach(
+      this.waiters.splice(0).map((waiter) => waiter.callback),
+      0,
+      error
+    );
+  }
+
+  /** The socket is destroyed: it knows best what to tell those who still wait. */
+  abandon() {
+    this.isSettled = true;
+    for (const { callback } of this.waiters.splice(0)) this.socket.write(NOTHING, callback);
+  }
+}
+
+/** The tick in which a callback is due if the kernel takes at once what it is given, as ws has it. */
+function callBack(outbox, mark, callback) {
+  if (outbox.isSettled) {
+    callback(outbox.error);
+    return;
+  }
+  if (control[COUNT] > 0) native.nativeFlush();
+  if (outbox.sent - queued[outbox.id] >= mark) callback(null);
+  else outbox.waiters.push({ mark, callback });
+}
+
+module.exports = NativeOutbox;

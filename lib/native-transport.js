@@ -1,0 +1,420 @@
+'use strict';
+
+const net = require('net');
+const { getSystemErrorName } = require('util');
+
+const native = require('./native');
+const NativeOutbox = require('./native-outbox');
+const { atExit } = require('./outbox');
+const { attachOutbox } = require('./stream-transport');
+
+/*
+ * The transport for plain TCP and Unix-domain sockets: Rust reads and writes the socket's descriptor on Node's own loop,
+ * past the stream machinery. The socket stays a real net.Socket, with everything that is known of it told truthfully.
+ * Whoever touches its byte stream gets it back: from then on the stream transport carries on where this one stood.
+ */
+
+const kNative = Symbol('native connection');
+
+/** What the Rust side tells (see `src/binding/transport/driver.rs`). */
+const READ = 0;
+const WRITABLE = 1;
+const EOF = 2;
+
+/** What is written to a receiver to say that there is input to be fetched. */
+const INPUT = Buffer.alloc(1);
+
+/** By the numbers the Rust side knows them under. */
+const connections = [];
+
+/** Whether the Rust side runs here; found out when it is first needed. */
+let isStarted;
+
+function start() {
+  if (isStarted === undefined) {
+    isStarted = process.env.OXWS_TRANSPORT !== 'stream' && NativeOutbox.start(dispatch);
+    if (isStarted) atExit(() => native.nativeFlush());
+  }
+  return isStarted;
+}
+
+function dispatch(id, event, detail) {
+  const connection = connections[id];
+  if (connection === undefined) return;
+  switch (event) {
+    case READ:
+      connection.onInput();
+      break;
+    case WRITABLE:
+      connection.outbox.onProgress();
+      if (detail === 0) connection.onDrained();
+      break;
+    case EOF:
+      connection.onEnd();
+      break;
+    default:
+      connection.onError(detail);
+  }
+}
+
+/**
+ * A socket that Rust reads and writes.
+ */
+class NativeConnection {
+  constructor(socket, receiver, sender, onData) {
+    this.socket = socket;
+    this.receiver = receiver;
+    this.sender = sender;
+    /** The listener of `'data'` that the stream transport will use. */
+    this.onData = onData;
+    this.id = native.nativeOpen(socket._handle.fd, receiver._id, !receiver._isServer);
+    this.outbox = new NativeOutbox(this.id, socket);
+    /** Whether the receiver is being told about input right now. */
+    this.isTelling = false;
+    /** Whether the byte stream was asked for and reading moves over when the input at hand is used up. */
+    this.isLeaving = false;
+    this.isDiscarding = false;
+    /** Whom to tell that everything sent is written. */
+    this.whenDrained = null;
+    connections[this.id] = this;
+  }
+
+  onInput() {
+    const { receiver, socket } = this;
+    if (socket.timeout > 0) socket._unrefTimer();
+    this.isTelling = true;
+    try {
+      receiver.write(INPUT);
+    } finally {
+      this.isTelling = false;
+    }
+  }
+
+  /** The receiver is done with the input it was told about. */
+  inputUsedUp() {
+    if (this.isLeaving) this.leave();
+    else if (!this.isTelling && !this.socket.isPaused()) native.nativeResume(this.id);
+  }
+
+  onDrained() {
+    const { socket, whenDrained } = this;
+    if (socket.timeout > 0) socket._unrefTimer();
+    if (whenDrained !== null) {
+      this.whenDrained = null;
+      whenDrained();
+    }
+    socket.emit('drain');
+  }
+
+  /** The peer has ended: the socket tells it as if it had read so itself. */
+  onEnd() {
+    const { socket } = this;
+    Inherited.push.call(socket, null);
+    Inherited.read.call(socket, 0);
+  }
+
+  onError(errno) {
+    const code = getSystemErrorName(-errno);
+    const error = new Error(`read ${code}`);
+    this.socket.destroy(Object.assign(error, { errno: -errno, code, syscall: 'read' }));
+  }
+
+  /** Whatever else arrives is dropped unread. */
+  discard() {
+    this.isDiscarding = true;
+    native.nativeDiscard(this.id);
+  }
+
+  /** Hands the byte stream back to the socket. */
+  handBack() {
+    if (this.isLeaving) return;
+    this.isLeaving = true;
+    const { outbox, sender, socket } = this;
+    native.nativeFlush();
+    native.nativePause(this.id);
+    const unsent = native.nativeUnsent(this.id);
+    Object.setPrototypeOf(socket, net.Socket.prototype);
+    if (unsent.length > 0) socket.write(unsent, (error) => outbox.settle(error));
+    else outbox.settle(null);
+    attachOutbox(sender, socket);
+    if (!this.isDiscarding) socket.on('data', this.onData);
+    // What the receiver is busy with comes first.
+    if (this.receiver._writableState.length === 0) this.leave();
+  }
+
+  /** Lets the socket read again. */
+  leave() {
+    const { socket } = this;
+    const unread = this.isDiscarding ? null : native.nativeUnread(this.id);
+    this.forget();
+    socket[kNative] = undefined;
+    const handle = socket._handle;
+    if (handle) {
+      delete handle.readStart;
+      handle.reading = false;
+    }
+    if (unread !== null && unread.length > 0) socket.unshift(unread);
+    if (!socket.isPaused() && !socket.destroyed) socket.read(0);
+  }
+
+  forget() {
+    native.nativeClose(this.id);
+    connections[this.id] = undefined;
+    this.receiver._connection = null;
+  }
+
+  /** The socket is being destroyed. */
+  close(error) {
+    const { socket } = this;
+    native.nativeFlush();
+    this.sender._outbox = null;
+    this.forget();
+    socket[kNative] = undefined;
+    if (!this.isLeaving) Object.setPrototypeOf(socket, net.Socket.prototype);
+    this.outbox.abandon(error);
+    const { whenDrained } = this;
+    if (whenDrained !== null) whenDrained(error);
+  }
+}
+
+const Inherited = net.Socket.prototype;
+
+/** What shows or changes the byte stream itself. */
+const TAKES_THE_STREAM = [
+  'cork',
+  'pipe',
+  'push',
+  'read',
+  'setEncoding',
+  'uncork',
+  'unpipe',
+  'unshift',
+  'wrap',
+  'write',
+  'iterator',
+  Symbol.asyncIterator
+];
+
+/** What does so only for some events. */
+const TAKES_THE_STREAM_FOR = [
+  'addListener',
+  'emit',
+  'listenerCount',
+  'listeners',
+  'on',
+  'once',
+  'prependListener',
+  'prependOnceListener',
+  'rawListeners',
+  'removeAllListeners'
+];
+
+/** What does something else while the connection is native. */
+const INSTEAD = {
+  pause() {
+    native.nativePause(this[kNative].id);
+    return Inherited.pause.call(this);
+  },
+
+  resume() {
+    native.nativeResume(this[kNative].id);
+    return Inherited.resume.call(this);
+  },
+
+  ref() {
+    native.nativeRef(this[kNative].id, true);
+    return Inherited.ref.call(this);
+  },
+
+  unref() {
+    native.nativeRef(this[kNative].id, false);
+    return Inherited.unref.call(this);
+  },
+
+  end(...args) {
+    const [data] = args;
+    if (data != null && typeof data !== 'function') this[kNative].handBack();
+    return Inherited.end.apply(this, args);
+  },
+
+  /** The socket ends when what was sent is written. */
+  _final(callback) {
+    const connection = this[kNative];
+    native.nativeFlush();
+    if (connection.outbox.queued() === 0) Inherited._final.call(this, callback);
+    else {
+      connection.whenDrained = (error) => {
+        if (error) callback(error);
+        else Inherited._final.call(this, callback);
+      };
+    }
+  },
+
+  _destroy(error, callback) {
+    this[kNative].close(error);
+    Inherited._destroy.call(this, error, callback);
+  }
+};
+
+/** What is counted on both sides. */
+const COUNTED = {
+  bytesRead() {
+    return native.nativeCounters(this[kNative].id)[0];
+  },
+
+  bytesWritten() {
+    native.nativeFlush();
+    const [, written] = native.nativeCounters(this[kNative].id);
+    return written + this[kNative].outbox.queued();
+  },
+
+  writableLength() {
+    native.nativeFlush();
+    return this[kNative].outbox.queued();
+  },
+
+  writableNeedDrain() {
+    native.nativeFlush();
+    return this[kNative].outbox.queued() >= this.writableHighWaterMark;
+  }
+};
+
+/** The prototype of native sockets. */
+const NativeSocket = Object.create(net.Socket.prototype);
+
+function inheritedGetter(name) {
+  for (let holder = Inherited; holder; holder = Object.getPrototypeOf(holder)) {
+    const property = Object.getOwnPropertyDescriptor(holder, name);
+    if (property) return property.get;
+  }
+  return undefined;
+}
+
+/** A method; putting another one in its place takes the stream, for somebody wants to see what goes through it. */
+function defineMethod(name, method) {
+  Object.defineProperty(NativeSocket, name, {
+    configurable: true,
+    enumerable: false,
+    get() {
+      return method;
+    },
+    set(value) {
+      if (this[kNative]) this[kNative].handBack();
+      Object.defineProperty(this, name, {
+        configurable: true,
+        enumerable: true,
+        writable: true,
+        value
+      });
+    }
+  });
+}
+
+for (const name of TAKES_THE_STREAM) {
+  if (Inherited[name] === undefined) continue;
+  defineMethod(name, function (...args) {
+    this[kNative].handBack();
+    return this[name](...args);
+  });
+}
+
+for (const name of TAKES_THE_STREAM_FOR) {
+  const inherited = Inherited[name];
+  defineMethod(name, function (event, ...args) {
+    if (event === 'data' || event === 'readable' || (event === undefined && name !== 'emit')) {
+      this[kNative].handBack();
+    }
+    return inherited.call(this, event, ...args);
+  });
+}
+
+for (const [name, method] of Object.entries(INSTEAD)) defineMethod(name, method);
+
+for (const [name, count] of Object.entries(COUNTED)) {
+  const inherited = inheritedGetter(name);
+  Object.defineProperty(NativeSocket, name, {
+    configurable: true,
+    enumerable: false,
+    get() {
+      return (inherited.call(this) || 0) + Number(count.call(this));
+    }
+  });
+}
+
+Object.defineProperty(NativeSocket, 'writableNeedDrain', {
+  get() {
+    return COUNTED.writableNeedDrain.call(this);
+  }
+});
+
+/**
+ * Whether a socket can be taken over: a plain one, connected, that nobody has laid hands on.
+ *
+ * @param {import('stream').Duplex} socket
+ * @returns {boolean}
+ */
+function isEligible(socket) {
+  if (Object.getPrototypeOf(socket) !== net.Socket.prototype) return false;
+  const handle = socket._handle;
+  return (
+    !!handle &&
+    typeof handle.fd === 'number' &&
+    handle.fd >= 0 &&
+    !socket.destroyed &&
+    !socket.writableEnded &&
+    !socket.readableEnded &&
+    !socket._readableState.ended &&
+    socket._readableState.length === 0 &&
+    socket._writableState.length === 0 &&
+    !socket._writableState.corked &&
+    !socket.isPaused() &&
+    socket._readableState.encoding === null &&
+    socket.listenerCount('data') === 0 &&
+    socket.listenerCount('readable') === 0 &&
+    !['write', 'push', 'read', 'emit', 'on', 'end', 'destroy', 'pause', 'resume'].some((name) =>
+      Object.hasOwn(socket, name)
+    )
+  );
+}
+
+/**
+ * Takes a socket over, if that can be done.
+ *
+ * @param {import('stream').Duplex} socket
+ * @param {import('./receiver')} receiver
+ * @param {import('./sender')} sender
+ * @param {Function} onData the listener of `'data'` to use when the stream is handed back
+ * @returns {boolean}
+ */
+function takeOver(socket, receiver, sender, onData) {
+  if (!isEligible(socket) || !start()) return false;
+  const handle = socket._handle;
+  handle.readStop();
+  handle.reading = false;
+  let connection;
+  try {
+    connection = new NativeConnection(socket, receiver, sender, onData);
+  } catch {
+    return false;
+  }
+  // What resumes the stream must not make Node read the bytes that Rust waits for.
+  handle.readStart = () => 0;
+  Object.defineProperty(socket, kNative, { configurable: true, writable: true, value: connection });
+  Object.setPrototypeOf(socket, NativeSocket);
+  receiver._connection = connection;
+  sender._outbox = connection.outbox;
+  Inherited.resume.call(socket);
+  return true;
+}
+
+/**
+ * Drops what still arrives on a native socket.
+ *
+ * @param {import('stream').Duplex} socket
+ */
+function discard(socket) {
+  const connection = socket[kNative];
+  if (connection) connection.discard();
+}
+
+module.exports = { INPUT, discard, takeOver };
