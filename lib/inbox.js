@@ -26,6 +26,8 @@ module.exports = {
 
   /** Index of the position reached. */
   POSITION: 0,
+  /** Index of whether an item waits for a new arena. */
+  HOLDING: 3,
   /** Index of how decoding stopped: one of the next three. */
   STOPPED: 1,
   USED_UP: 0,
@@ -58,6 +60,11 @@ module.exports = {
   IN_INPUT: 4,
   /** In what `supply` was given. */
   SUPPLIED: 5,
+  /** In a buffer of its own, fetched from the input; the start is its index. Set by JavaScript alone. */
+  FETCHED: 6,
+
+  /** What is written to a receiver to say that its native connection has input. */
+  INPUT: Buffer.alloc(1),
 
   /** Set when a compressed frame is the last of its message. */
   FIN: 0x100

@@ -4,6 +4,7 @@ const Receiver = require('./receiver');
 const Sender = require('./sender');
 const { EMPTY_BUFFER, NOOP, READY_STATES, kStatusCode, kWebSocket } = require('./constants');
 const { attachOutbox } = require('./stream-transport');
+const { discard, takeOver } = require('./native-transport');
 
 /*
  * The life of an open WebSocket: how it follows what its socket, its receiver and its sender tell, from the end of the
@@ -57,11 +58,12 @@ function attach(websocket, socket, head, options) {
   if (socket.setTimeout) socket.setTimeout(0);
   if (socket.setNoDelay) socket.setNoDelay();
 
-  if (head.length > 0) socket.unshift(head);
-  attachOutbox(sender, socket);
-
+  if (!takeOver(socket, head, receiver, sender, socketOnData)) {
+    if (head.length > 0) socket.unshift(head);
+    attachOutbox(sender, socket);
+    socket.on('data', socketOnData);
+  }
   socket.on('close', socketOnClose);
-  socket.on('data', socketOnData);
   socket.on('end', socketOnEnd);
   socket.on('error', socketOnError);
 }
@@ -79,6 +81,7 @@ function startCloseTimer(websocket) {
 /** Lets what still arrives on a socket run out unread. */
 function drainAway(socket) {
   socket.removeListener('data', socketOnData);
+  discard(socket);
   process.nextTick(() => socket.resume());
 }
 

@@ -62,6 +62,8 @@ class NativeOutbox {
     this.flush = -1;
     /** Callbacks behind a backlog, with the number of bytes that must be written before. */
     this.waiters = [];
+    /** Whether the stream transport writes the backlog now, and whether the outcome is known. */
+    this.isMoved = false;
     this.isSettled = false;
     this.error = null;
   }
@@ -184,7 +186,7 @@ function callBack(outbox, mark, callback) {
     return;
   }
   if (control[COUNT] > 0) native.nativeFlush();
-  if (outbox.sent - queued[outbox.id] >= mark) callback(null);
+  if (!outbox.isMoved && outbox.sent - queued[outbox.id] >= mark) callback(null);
   else outbox.waiters.push({ mark, callback });
 }
 

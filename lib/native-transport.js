@@ -3,10 +3,14 @@
 const net = require('net');
 const { getSystemErrorName } = require('util');
 
+const inbox = require('./inbox');
 const native = require('./native');
 const NativeOutbox = require('./native-outbox');
-const { atExit } = require('./outbox');
+const { EMPTY_BUFFER } = require('./constants');
+const { atExit, flushAll } = require('./outbox');
 const { attachOutbox } = require('./stream-transport');
+
+const { cells } = inbox;
 
 /*
  * The transport for plain TCP and Unix-domain sockets: Rust reads and writes the socket's descriptor on Node's own loop,
@@ -21,8 +25,14 @@ const READ = 0;
 const WRITABLE = 1;
 const EOF = 2;
 
-/** What is written to a receiver to say that there is input to be fetched. */
-const INPUT = Buffer.alloc(1);
+/** Small payloads are copied into shared memory of this size, which is what keeping one of them costs at most. */
+const ARENA_SIZE = 8 * 1024;
+
+/** An arena with less room than this is not worth another call. */
+const ARENA_REST = 256;
+
+let arena = EMPTY_BUFFER;
+let arenaUsed = 0;
 
 /** By the numbers the Rust side knows them under. */
 const connections = [];
@@ -50,7 +60,8 @@ function dispatch(id, event, detail) {
       if (detail === 0) connection.onDrained();
       break;
     case EOF:
-      connection.onEnd();
+      // Node reads the end once more and tells it.
+      connection.handBack();
       break;
     default:
       connection.onError(detail);
@@ -61,7 +72,7 @@ function dispatch(id, event, detail) {
  * A socket that Rust reads and writes.
  */
 class NativeConnection {
-  constructor(socket, receiver, sender, onData) {
+  constructor(socket, head, receiver, sender, onData) {
     this.socket = socket;
     this.receiver = receiver;
     this.sender = sender;
@@ -74,6 +85,8 @@ class NativeConnection {
     /** Whether the byte stream was asked for and reading moves over when the input at hand is used up. */
     this.isLeaving = false;
     this.isDiscarding = false;
+    /** What the socket had read before, until it is delivered. */
+    this.head = head;
     /** Whom to tell that everything sent is written. */
     this.whenDrained = null;
     connections[this.id] = this;
@@ -84,10 +97,44 @@ class NativeConnection {
     if (socket.timeout > 0) socket._unrefTimer();
     this.isTelling = true;
     try {
-      receiver.write(INPUT);
+      receiver.write(inbox.INPUT);
     } finally {
       this.isTelling = false;
     }
+  }
+
+  /**
+   * Has Rust describe what is in the input.
+   *
+   * @param {number} base where in the inbox
+   * @param {boolean} single whether to stop after one item
+   * @returns {number} how many descriptors there are
+   */
+  fill(base, single) {
+    if (arena.length - arenaUsed < ARENA_REST || cells[inbox.HOLDING] === 1) {
+      arena = Buffer.allocUnsafeSlow(ARENA_SIZE);
+      arenaUsed = 0;
+    }
+    cells[inbox.HOLDING] = 0;
+    const count = native.nativeFill(this.id, arena, arenaUsed, base, single);
+    arenaUsed = cells[inbox.POSITION];
+    this.receiver._arena = arena;
+    this.fetch(base, count);
+    return count;
+  }
+
+  /** Large payloads are fetched before anything can happen to the input. */
+  fetch(base, count) {
+    const fetched = [];
+    for (let at = base; at < base + count * inbox.STRIDE; at += inbox.STRIDE) {
+      const place = (cells[at] >> inbox.PLACE_SHIFT) & inbox.PLACE_MASK;
+      if (place !== inbox.IN_INPUT) continue;
+      const bytes = Buffer.allocUnsafeSlow(cells[at + 2] >>> 0);
+      native.nativeTake(this.id, cells[at + 1] >>> 0, bytes);
+      cells[at] += (inbox.FETCHED - inbox.IN_INPUT) << inbox.PLACE_SHIFT;
+      cells[at + 1] = fetched.push(bytes) - 1;
+    }
+    this.receiver._fetched = fetched;
   }
 
   /** The receiver is done with the input it was told about. */
@@ -106,23 +153,10 @@ class NativeConnection {
     socket.emit('drain');
   }
 
-  /** The peer has ended: the socket tells it as if it had read so itself. */
-  onEnd() {
-    const { socket } = this;
-    Inherited.push.call(socket, null);
-    Inherited.read.call(socket, 0);
-  }
-
   onError(errno) {
     const code = getSystemErrorName(-errno);
     const error = new Error(`read ${code}`);
     this.socket.destroy(Object.assign(error, { errno: -errno, code, syscall: 'read' }));
-  }
-
-  /** Whatever else arrives is dropped unread. */
-  discard() {
-    this.isDiscarding = true;
-    native.nativeDiscard(this.id);
   }
 
   /** Hands the byte stream back to the socket. */
@@ -133,6 +167,7 @@ class NativeConnection {
     native.nativeFlush();
     native.nativePause(this.id);
     const unsent = native.nativeUnsent(this.id);
+    outbox.isMoved = true;
     Object.setPrototypeOf(socket, net.Socket.prototype);
     if (unsent.length > 0) socket.write(unsent, (error) => outbox.settle(error));
     else outbox.settle(null);
@@ -154,7 +189,25 @@ class NativeConnection {
       handle.reading = false;
     }
     if (unread !== null && unread.length > 0) socket.unshift(unread);
+    if (this.head !== null) socket.unshift(this.head);
+    this.head = null;
     if (!socket.isPaused() && !socket.destroyed) socket.read(0);
+  }
+
+  /** Delivers what the socket had read before it was taken over. */
+  deliverHead() {
+    const { head, receiver, socket } = this;
+    if (head === null || socket.isPaused()) return;
+    this.head = null;
+    receiver.write(head);
+  }
+
+  /** What was read and not delivered when the socket is destroyed still is: it had arrived before. */
+  rescueInput() {
+    const { receiver } = this;
+    const unread = native.nativeUnread(this.id);
+    if (receiver._isInput) receiver._rest = unread;
+    else if (unread.length > 0 && !this.isDiscarding) receiver.write(unread);
   }
 
   forget() {
@@ -166,7 +219,9 @@ class NativeConnection {
   /** The socket is being destroyed. */
   close(error) {
     const { socket } = this;
+    flushAll();
     native.nativeFlush();
+    this.rescueInput();
     this.sender._outbox = null;
     this.forget();
     socket[kNative] = undefined;
@@ -213,12 +268,23 @@ const TAKES_THE_STREAM_FOR = [
 const INSTEAD = {
   pause() {
     native.nativePause(this[kNative].id);
-    return Inherited.pause.call(this);
+    if (this._readableState.flowing) {
+      this._readableState.flowing = false;
+      this.emit('pause');
+    }
+    return this;
   },
 
   resume() {
     native.nativeResume(this[kNative].id);
-    return Inherited.resume.call(this);
+    if (!this._readableState.flowing) {
+      this._readableState.flowing = true;
+      process.nextTick(() => {
+        if (this[kNative]) this[kNative].deliverHead();
+        this.emit('resume');
+      });
+    }
+    return this;
   },
 
   ref() {
@@ -364,7 +430,6 @@ function isEligible(socket) {
     !socket.writableEnded &&
     !socket.readableEnded &&
     !socket._readableState.ended &&
-    socket._readableState.length === 0 &&
     socket._writableState.length === 0 &&
     !socket._writableState.corked &&
     !socket.isPaused() &&
@@ -381,40 +446,55 @@ function isEligible(socket) {
  * Takes a socket over, if that can be done.
  *
  * @param {import('stream').Duplex} socket
+ * @param {Buffer} head what it delivered beyond the handshake
  * @param {import('./receiver')} receiver
  * @param {import('./sender')} sender
  * @param {Function} onData the listener of `'data'` to use when the stream is handed back
  * @returns {boolean}
  */
-function takeOver(socket, receiver, sender, onData) {
+function takeOver(socket, head, receiver, sender, onData) {
   if (!isEligible(socket) || !start()) return false;
   const handle = socket._handle;
   handle.readStop();
-  handle.reading = false;
-  let connection;
-  try {
-    connection = new NativeConnection(socket, receiver, sender, onData);
-  } catch {
-    return false;
-  }
   // What resumes the stream must not make Node read the bytes that Rust waits for.
   handle.readStart = () => 0;
+  const buffered = socket._readableState.length > 0 ? socket.read() : null;
+  if (buffered !== null) head = Buffer.concat([buffered, head]);
+  let connection;
+  try {
+    connection = new NativeConnection(
+      socket,
+      head.length > 0 ? head : null,
+      receiver,
+      sender,
+      onData
+    );
+  } catch {
+    // The descriptor cannot be shared (there may be none left): Node goes on reading.
+    delete handle.readStart;
+    handle.reading = false;
+    if (buffered !== null) socket.unshift(buffered);
+    return false;
+  }
   Object.defineProperty(socket, kNative, { configurable: true, writable: true, value: connection });
   Object.setPrototypeOf(socket, NativeSocket);
   receiver._connection = connection;
   sender._outbox = connection.outbox;
-  Inherited.resume.call(socket);
+  socket._readableState.flowing = true;
+  if (connection.head !== null) process.nextTick(() => connection.deliverHead());
   return true;
 }
 
 /**
- * Drops what still arrives on a native socket.
+ * Hands a native socket back whose further input nobody wants.
  *
  * @param {import('stream').Duplex} socket
  */
 function discard(socket) {
   const connection = socket[kNative];
-  if (connection) connection.discard();
+  if (!connection) return;
+  connection.isDiscarding = true;
+  connection.handBack();
 }
 
-module.exports = { INPUT, discard, takeOver };
+module.exports = { discard, takeOver };

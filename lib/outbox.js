@@ -333,6 +333,7 @@ module.exports = {
   BY_REFERENCE,
   MAX_HEAD,
   Outbox,
+  atExit,
   beginDelivery,
   callEach,
   endDelivery,

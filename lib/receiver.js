@@ -70,6 +70,14 @@ class Receiver extends Writable {
     );
     forgotten.register(this, this._id, this);
 
+    /** The native connection whose input this receiver decodes; whether the chunk at hand stands for such input. */
+    this._connection = null;
+    this._isInput = false;
+    /** Where the payloads of the input at hand lie: small ones in an arena, others in buffers of their own. */
+    this._arena = EMPTY_BUFFER;
+    this._fetched = [];
+    /** What a native connection had read and not decoded when it ended. */
+    this._rest = EMPTY_BUFFER;
     /** The inflated contents of the last compressed frame. */
     this._contents = EMPTY_BUFFER;
     this._isInflating = false;
@@ -160,7 +168,8 @@ class Receiver extends Writable {
    * @param {(error?: Error) => void} done
    */
   _write(chunk, encoding, done) {
-    this._chunk = chunk;
+    this._isInput = chunk === inbox.INPUT;
+    this._chunk = this._isInput ? EMPTY_BUFFER : chunk;
     this._position = 0;
     this._done = done;
     beginDelivery();
@@ -192,14 +201,7 @@ class Receiver extends Writable {
       if (this._allowsDeflate() !== this._deflateAllowed) this._configure();
       const base = cells[inbox.TOP];
       this._limitsChanged = false;
-      const count = native.decode(
-        this._id,
-        this._chunk,
-        this._position,
-        base,
-        !this._allowSynchronousEvents
-      );
-      this._position = cells[inbox.POSITION];
+      const count = this._decode(base);
       const stopped = cells[inbox.STOPPED];
 
       if (count > 0 && !this._deliver(base, count)) return;
@@ -210,11 +212,34 @@ class Receiver extends Writable {
     this._finishChunk();
   }
 
+  /**
+   * Has Rust describe what is in the chunk at hand.
+   *
+   * @param {number} base where in the inbox
+   * @returns {number} how many descriptors there are
+   */
+  _decode(base) {
+    const single = !this._allowSynchronousEvents;
+    if (this._isInput) {
+      if (this._connection !== null) return this._connection.fill(base, single);
+      // The connection is gone; this is what it had still read.
+      this._isInput = false;
+      this._chunk = this._rest;
+      this._rest = EMPTY_BUFFER;
+      this._position = 0;
+    }
+    const count = native.decode(this._id, this._chunk, this._position, base, single);
+    this._position = cells[inbox.POSITION];
+    return count;
+  }
+
   /** Tells the stream that the chunk at hand is done with. */
   _finishChunk() {
-    const done = this._done;
+    const { _connection: connection, _done: done, _isInput: wasInput } = this;
     this._chunk = EMPTY_BUFFER;
+    this._isInput = false;
     this._done = null;
+    if (wasInput && connection !== null) connection.inputUsedUp();
     if (done !== null) done();
   }
 
@@ -322,10 +347,11 @@ class Receiver extends Writable {
 
   _bytes(where, start, length) {
     if (where === inbox.IN_CHUNK) {
-      const chunk = this._chunk;
+      const chunk = this._isInput ? this._arena : this._chunk;
       return new FastBuffer(chunk.buffer, chunk.byteOffset + start, length);
     }
     if (where === inbox.SUPPLIED) return this._contents;
+    if (where === inbox.FETCHED) return this._fetched[start];
     const bytes = Buffer.allocUnsafe(length);
     native.take(this._id, where, start, bytes);
     return bytes;

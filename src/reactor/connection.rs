@@ -80,9 +80,9 @@ impl Connection {
         self.backlog.len()
     }
 
-    /// A copy of the bytes that wait to be written.
-    pub fn unsent(&self) -> Vec<u8> {
-        self.backlog.to_vec()
+    /// Gives up the bytes that wait to be written.
+    pub fn take_unsent(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.backlog).to_vec()
     }
 
     /// How many bytes were read and written so far.

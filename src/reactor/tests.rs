@@ -99,8 +99,10 @@ fn what_the_kernel_does_not_take_arrives_later_and_in_order() {
         received.extend_from_slice(&room[..count]);
         connection.drain();
     }
-    let unsent = connection.unsent();
-    assert_eq!(unsent.len(), connection.queued());
+    let queued = connection.queued();
+    let unsent = connection.take_unsent();
+    assert_eq!(unsent.len(), queued);
+    assert_eq!(connection.queued(), 0);
     assert_eq!(bytes[bytes.len() - unsent.len()..], unsent);
 
     received.extend(drain_to(&mut connection, &mut peer));

@@ -189,6 +189,18 @@ impl Driver {
     }
 
     /// Lets `body` work on a connection. It must not call JavaScript.
+    pub fn take_unsent(&self, id: usize) -> Option<Vec<u8>> {
+        self.flush();
+        let bytes = self.with_link(id, |link| {
+            let bytes = link.connection.take_unsent();
+            link.watch(true);
+            bytes
+        })?;
+        self.queued.set(id, 0.0);
+        Some(bytes)
+    }
+
+    /// Uses a connection.
     pub fn with_link<T>(&self, id: usize, body: impl FnOnce(&mut Link) -> T) -> Option<T> {
         self.links.borrow_mut().get_mut(id).map(body)
     }

@@ -52,8 +52,8 @@ raw_functions!(export:
     "nativeRef" => keep_alive,
     "nativeCounters" => counters,
     "nativeUnread" => unread,
+    "nativeUnsent" => unsent,
     "nativeClose" => close,
-    "nativeDetach" => detach,
 );
 
 fn driver<'a>(call: &'a Call) -> Outcome<&'a Driver> {
@@ -365,15 +365,15 @@ fn unread(call: &Call) -> Outcome<sys::napi_value> {
     Ok(buffer(call.env, &bytes))
 }
 
+/// `nativeUnsent(id) -> Buffer`: takes what is not written yet, for somebody else to write.
+fn unsent(call: &Call) -> Outcome<sys::napi_value> {
+    let bytes = driver(call)?.take_unsent(call.size(0)?).ok_or(NO_CONNECTION)?;
+    Ok(buffer(call.env, &bytes))
+}
+
 /// `nativeClose(id)`: writes what the kernel takes and gives the connection up.
 fn close(call: &Call) -> Outcome<()> {
     let mut link = driver(call)?.close(call.size(0)?).ok_or(NO_CONNECTION)?;
     link.connection.drain();
     Ok(())
-}
-
-/// `nativeDetach(id) -> Buffer`: gives the connection up and returns what is not written yet.
-fn detach(call: &Call) -> Outcome<sys::napi_value> {
-    let link = driver(call)?.close(call.size(0)?).ok_or(NO_CONNECTION)?;
-    Ok(buffer(call.env, &link.connection.unsent()))
 }
