@@ -80,8 +80,8 @@ function startCloseTimer(websocket) {
 
 /** Lets what still arrives on a socket run out unread. */
 function drainAway(socket) {
-  socket.removeListener('data', socketOnData);
   discard(socket);
+  socket.removeListener('data', socketOnData);
   process.nextTick(() => socket.resume());
 }
 

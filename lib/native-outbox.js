@@ -64,6 +64,7 @@ class NativeOutbox {
     this.waiters = [];
     /** Whether the stream transport writes the backlog now, and whether the outcome is known. */
     this.isMoved = false;
+    this.isShown = false;
     this.isSettled = false;
     this.error = null;
   }
@@ -73,11 +74,31 @@ class NativeOutbox {
     return queued[this.id];
   }
 
-  /** How many bytes wait that ws would have had to keep as well. */
+  /** See {@link import('./outbox').Outbox#waiting}; here it is part of the length of the socket's writable state. */
   get waiting() {
-    const backlog = queued[this.id];
-    if (backlog === 0) return 0;
-    return control[COUNT] > 0 && this.flush === flush ? backlog + this.collected : backlog;
+    if (!this.isShown && queued[this.id] > 0) this.showBacklog();
+    return 0;
+  }
+
+  /** Has the socket's writable state count the backlog, as if the socket held it itself. */
+  showBacklog() {
+    this.isShown = true;
+    const state = this.socket._writableState;
+    let own = state.length;
+    Object.defineProperty(state, 'length', {
+      configurable: true,
+      enumerable: true,
+      // A stream that ends looks only at what it holds itself; `_final` waits for the rest.
+      get: () => (state.ending ? own : own + this.backlog()),
+      set: (length) => {
+        own = state.ending ? length : length - this.backlog();
+      }
+    });
+  }
+
+  backlog() {
+    if (this.isMoved || this.isSettled || queued[this.id] === 0) return 0;
+    return queued[this.id] + (control[COUNT] > 0 && this.flush === flush ? this.collected : 0);
   }
 
   /** See {@link import('./outbox').Outbox#frame}. */

@@ -60,7 +60,7 @@ function dispatch(id, event, detail) {
       if (detail === 0) connection.onDrained();
       break;
     case EOF:
-      // Node reads the end once more and tells it.
+      connection.hasEnded = true;
       connection.handBack();
       break;
     default:
@@ -85,6 +85,8 @@ class NativeConnection {
     /** Whether the byte stream was asked for and reading moves over when the input at hand is used up. */
     this.isLeaving = false;
     this.isDiscarding = false;
+    /** Whether the peer has sent all it will send. */
+    this.hasEnded = false;
     /** What the socket had read before, until it is delivered. */
     this.head = head;
     /** Whom to tell that everything sent is written. */
@@ -137,10 +139,10 @@ class NativeConnection {
     this.receiver._fetched = fetched;
   }
 
-  /** The receiver is done with the input it was told about. */
-  inputUsedUp() {
-    if (this.isLeaving) this.leave();
-    else if (!this.isTelling && !this.socket.isPaused()) native.nativeResume(this.id);
+  /** The receiver is done with a chunk, which may have been the input it was told about. */
+  chunkDone(wasInput) {
+    if (this.isLeaving) this.leaveWhenIdle();
+    else if (wasInput && !this.isTelling && !this.socket.isPaused()) native.nativeResume(this.id);
   }
 
   onDrained() {
@@ -173,25 +175,36 @@ class NativeConnection {
     else outbox.settle(null);
     attachOutbox(sender, socket);
     if (!this.isDiscarding) socket.on('data', this.onData);
-    // What the receiver is busy with comes first.
-    if (this.receiver._writableState.length === 0) this.leave();
+    process.nextTick(() => this.leaveWhenIdle());
+  }
+
+  /** What the receiver is busy with comes first. */
+  leaveWhenIdle() {
+    const { receiver } = this;
+    if (receiver._writableState.length === 0 || receiver._errored) this.leave();
   }
 
   /** Lets the socket read again. */
   leave() {
     const { socket } = this;
+    if (socket[kNative] === undefined) return;
     const unread = this.isDiscarding ? null : native.nativeUnread(this.id);
     this.forget();
     socket[kNative] = undefined;
     const handle = socket._handle;
     if (handle) {
       delete handle.readStart;
-      handle.reading = false;
+      handle.reading = !this.hasEnded;
+      // As Node has it: the handle reads, and stops when the stream has enough.
+      if (!this.hasEnded) handle.readStart();
     }
     if (unread !== null && unread.length > 0) socket.unshift(unread);
     if (this.head !== null) socket.unshift(this.head);
     this.head = null;
-    if (!socket.isPaused() && !socket.destroyed) socket.read(0);
+    if (this.hasEnded) {
+      socket.push(null);
+      socket.read(0);
+    }
   }
 
   /** Delivers what the socket had read before it was taken over. */
@@ -239,7 +252,6 @@ const TAKES_THE_STREAM = [
   'cork',
   'pipe',
   'push',
-  'read',
   'setEncoding',
   'uncork',
   'unpipe',
@@ -254,7 +266,6 @@ const TAKES_THE_STREAM = [
 const TAKES_THE_STREAM_FOR = [
   'addListener',
   'emit',
-  'listenerCount',
   'listeners',
   'on',
   'once',
@@ -285,6 +296,13 @@ const INSTEAD = {
       });
     }
     return this;
+  },
+
+  /** `read(0)` is how the stream prods itself. */
+  read(size) {
+    if (size === 0) return null;
+    this[kNative].handBack();
+    return this.read(size);
   },
 
   ref() {
@@ -356,6 +374,14 @@ function inheritedGetter(name) {
   return undefined;
 }
 
+/** These methods may be called long after the socket has got its own back. */
+function takeBack(socket) {
+  const connection = socket[kNative];
+  if (!connection) return;
+  connection.handBack();
+  connection.leaveWhenIdle();
+}
+
 /** A method; putting another one in its place takes the stream, for somebody wants to see what goes through it. */
 function defineMethod(name, method) {
   Object.defineProperty(NativeSocket, name, {
@@ -365,7 +391,7 @@ function defineMethod(name, method) {
       return method;
     },
     set(value) {
-      if (this[kNative]) this[kNative].handBack();
+      takeBack(this);
       Object.defineProperty(this, name, {
         configurable: true,
         enumerable: true,
@@ -379,8 +405,8 @@ function defineMethod(name, method) {
 for (const name of TAKES_THE_STREAM) {
   if (Inherited[name] === undefined) continue;
   defineMethod(name, function (...args) {
-    this[kNative].handBack();
-    return this[name](...args);
+    takeBack(this);
+    return Inherited[name].apply(this, args);
   });
 }
 
@@ -388,13 +414,18 @@ for (const name of TAKES_THE_STREAM_FOR) {
   const inherited = Inherited[name];
   defineMethod(name, function (event, ...args) {
     if (event === 'data' || event === 'readable' || (event === undefined && name !== 'emit')) {
-      this[kNative].handBack();
+      // Listeners that are added together all see what comes next.
+      if (this[kNative]) this[kNative].handBack();
     }
     return inherited.call(this, event, ...args);
   });
 }
 
-for (const [name, method] of Object.entries(INSTEAD)) defineMethod(name, method);
+for (const [name, method] of Object.entries(INSTEAD)) {
+  defineMethod(name, function (...args) {
+    return (this[kNative] ? method : Inherited[name]).apply(this, args);
+  });
+}
 
 for (const [name, count] of Object.entries(COUNTED)) {
   const inherited = inheritedGetter(name);
@@ -412,6 +443,21 @@ Object.defineProperty(NativeSocket, 'writableNeedDrain', {
     return COUNTED.writableNeedDrain.call(this);
   }
 });
+
+/** Methods that tell of somebody's interest in the stream when they are not those of the class. */
+const WATCHED = [
+  'addListener',
+  'destroy',
+  'emit',
+  'end',
+  'on',
+  'pause',
+  'prependListener',
+  'push',
+  'read',
+  'resume',
+  'write'
+];
 
 /**
  * Whether a socket can be taken over: a plain one, connected, that nobody has laid hands on.
@@ -436,9 +482,7 @@ function isEligible(socket) {
     socket._readableState.encoding === null &&
     socket.listenerCount('data') === 0 &&
     socket.listenerCount('readable') === 0 &&
-    !['write', 'push', 'read', 'emit', 'on', 'end', 'destroy', 'pause', 'resume'].some((name) =>
-      Object.hasOwn(socket, name)
-    )
+    !WATCHED.some((name) => Object.hasOwn(socket, name) && socket[name] !== Inherited[name])
   );
 }
 
@@ -459,7 +503,7 @@ function takeOver(socket, head, receiver, sender, onData) {
   // What resumes the stream must not make Node read the bytes that Rust waits for.
   handle.readStart = () => 0;
   const buffered = socket._readableState.length > 0 ? socket.read() : null;
-  if (buffered !== null) head = Buffer.concat([buffered, head]);
+  if (buffered !== null) head = Buffer.concat([head, buffered]);
   let connection;
   try {
     connection = new NativeConnection(
@@ -477,6 +521,8 @@ function takeOver(socket, head, receiver, sender, onData) {
     return false;
   }
   Object.defineProperty(socket, kNative, { configurable: true, writable: true, value: connection });
+  // Node's HTTP server leaves some inherited methods on the socket itself.
+  for (const name of WATCHED) if (Object.hasOwn(socket, name)) delete socket[name];
   Object.setPrototypeOf(socket, NativeSocket);
   receiver._connection = connection;
   sender._outbox = connection.outbox;

@@ -239,8 +239,8 @@ class Receiver extends Writable {
     this._chunk = EMPTY_BUFFER;
     this._isInput = false;
     this._done = null;
-    if (wasInput && connection !== null) connection.inputUsedUp();
     if (done !== null) done();
+    if (connection !== null) connection.chunkDone(wasInput);
   }
 
   /**

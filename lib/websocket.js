@@ -79,6 +79,7 @@ class WebSocket extends EventEmitter {
   get bufferedAmount() {
     const { _sender: sender, _socket: socket } = this;
     if (!socket) return this._bufferedAmount;
+    // First, for it may have the socket's state show what waits behind it.
     const waiting = sender._outbox === null ? 0 : sender._outbox.waiting;
     return socket._writableState.length + sender._bufferedBytes + waiting;
   }

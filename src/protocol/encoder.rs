@@ -49,14 +49,14 @@ pub struct BrokenRun;
 
 impl fmt::Display for BrokenRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a run of whole frames with masking keys")
+        f.write_str("not a run of whole frames")
     }
 }
 
 impl std::error::Error for BrokenRun {}
 
-/// Masks the payload of every frame in `run`, a sequence of whole client frames whose headers have their
-/// keys already but whose payloads are still plain. On failure the frames before the broken one are
+/// Masks the payload of every frame in `run` whose header has a masking key: a sequence of whole client frames whose
+/// payloads are still plain. On failure the frames before the broken one are
 /// masked, the rest is untouched.
 pub fn mask_frames(run: &mut [u8]) -> Result<(), BrokenRun> {
     let mut rest = run;
@@ -67,11 +67,13 @@ pub fn mask_frames(run: &mut [u8]) -> Result<(), BrokenRun> {
         };
         let start = usize::try_from(cursor.position()).map_err(|_| BrokenRun)?;
         let length = usize::try_from(length).map_err(|_| BrokenRun)?;
-        let key = header.mask.ok_or(BrokenRun)?;
 
         let (_, after) = rest.split_at_mut_checked(start).ok_or(BrokenRun)?;
         let (payload, after) = after.split_at_mut_checked(length).ok_or(BrokenRun)?;
-        mask(payload, key, 0);
+        // A caller may have asked for a frame without a mask.
+        if let Some(key) = header.mask {
+            mask(payload, key, 0);
+        }
         rest = after;
     }
     Ok(())
