@@ -210,7 +210,7 @@ class NativeConnection {
   /** Delivers what the socket had read before it was taken over. */
   deliverHead() {
     const { head, receiver, socket } = this;
-    if (head === null || socket.isPaused()) return;
+    if (head === null || this.isLeaving || socket.isPaused()) return;
     this.head = null;
     receiver.write(head);
   }
@@ -540,7 +540,7 @@ function discard(socket) {
   const connection = socket[kNative];
   if (!connection) return;
   connection.isDiscarding = true;
-  connection.handBack();
+  takeBack(socket);
 }
 
 module.exports = { discard, takeOver };
