@@ -271,8 +271,9 @@ describe('maxBufferedChunks', () => {
     const done = new Promise((resolve) => {
       server.on('message', (data) => messages.push(String(data)) === 50 && resolve());
     });
-    const frame = maskedFrame({ payload: 'payload' });
     for (let i = 0; i < 50; i++) {
+      // Frames are unmasked where they lie, so each needs memory of its own.
+      const frame = maskedFrame({ payload: 'payload' });
       far.write(frame.subarray(0, 7));
       far.write(frame.subarray(7, 10));
       far.write(frame.subarray(10));

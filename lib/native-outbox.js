@@ -46,8 +46,9 @@ class NativeOutbox {
   /**
    * @param {number} id of the connection
    * @param {import('net').Socket} socket
+   * @param {boolean} isClient
    */
-  constructor(id, socket) {
+  constructor(id, socket, isClient) {
     if (id >= queued.length) {
       const more = new Float64Array(Math.max(queued.length * 2, id + 1));
       more.set(queued);
@@ -56,6 +57,7 @@ class NativeOutbox {
     }
     this.id = id;
     this.socket = socket;
+    this.isClient = isClient;
     /** How many bytes were sent so far, and how many of them in the flush that is being collected. */
     this.sent = 0;
     this.collected = 0;
@@ -67,6 +69,8 @@ class NativeOutbox {
     this.isShown = false;
     this.isSettled = false;
     this.error = null;
+    /** How much was written when the socket was destroyed. */
+    this.abandonedAt = Infinity;
   }
 
   /** How many bytes Rust holds because the peer does not take them. */
@@ -111,10 +115,12 @@ class NativeOutbox {
     const at = this.reserve(size + length);
     writeHead(slab, at, first, length, key);
     if (length > 0) {
-      // Rust masks what a client sends when it hands it over.
       if (typeof data === 'string') slab.utf8Write(data, at + size, length);
       else slab.set(data, at + size);
+      // Rust masks what a client sends when it hands it over.
+      if (key !== null && !this.isClient) maskBytes(slab, at + size, length, key);
     }
+    if (this.socket.timeout > 0) this.socket._unrefTimer();
     if (typeof callback === 'function') process.nextTick(callBack, this, this.sent, callback);
   }
 
@@ -193,17 +199,24 @@ class NativeOutbox {
     );
   }
 
-  /** The socket is destroyed: it knows best what to tell those who still wait. */
+  /** The socket is being destroyed. What was not written never will be. */
   abandon() {
     this.isSettled = true;
-    for (const { callback } of this.waiters.splice(0)) this.socket.write(NOTHING, callback);
+    this.abandonedAt = this.sent - queued[this.id];
+    for (const { callback } of this.waiters.splice(0)) this.refuse(callback);
+  }
+
+  /** The socket knows best what to tell. */
+  refuse(callback) {
+    this.socket.write(NOTHING, callback);
   }
 }
 
 /** The tick in which a callback is due if the kernel takes at once what it is given, as ws has it. */
 function callBack(outbox, mark, callback) {
   if (outbox.isSettled) {
-    callback(outbox.error);
+    if (mark > outbox.abandonedAt) outbox.refuse(callback);
+    else callback(outbox.error);
     return;
   }
   if (control[COUNT] > 0) native.nativeFlush();

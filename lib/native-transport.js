@@ -1,6 +1,7 @@
 'use strict';
 
 const net = require('net');
+const { AsyncResource } = require('async_hooks');
 const { getSystemErrorName } = require('util');
 
 const inbox = require('./inbox');
@@ -28,6 +29,9 @@ const EOF = 2;
 /** Small payloads are copied into shared memory of this size, which is what keeping one of them costs at most. */
 const ARENA_SIZE = 8 * 1024;
 
+/** Nobody waits for the end of a connection's async context. */
+const NO_TRACKING = { requireManualDestroy: true };
+
 /** An arena with less room than this is not worth another call. */
 const ARENA_REST = 256;
 
@@ -50,21 +54,8 @@ function start() {
 
 function dispatch(id, event, detail) {
   const connection = connections[id];
-  if (connection === undefined) return;
-  switch (event) {
-    case READ:
-      connection.onInput();
-      break;
-    case WRITABLE:
-      connection.outbox.onProgress();
-      if (detail === 0) connection.onDrained();
-      break;
-    case EOF:
-      connection.hasEnded = true;
-      connection.handBack();
-      break;
-    default:
-      connection.onError(detail);
+  if (connection !== undefined) {
+    connection.context.runInAsyncScope(connection.on, connection, event, detail);
   }
 }
 
@@ -79,7 +70,9 @@ class NativeConnection {
     /** The listener of `'data'` that the stream transport will use. */
     this.onData = onData;
     this.id = native.nativeOpen(socket._handle.fd, receiver._id, !receiver._isServer);
-    this.outbox = new NativeOutbox(this.id, socket);
+    this.outbox = new NativeOutbox(this.id, socket, !receiver._isServer);
+    /** Listeners run in the async context in which the connection was made. */
+    this.context = new AsyncResource('oxws', NO_TRACKING);
     /** Whether the receiver is being told about input right now. */
     this.isTelling = false;
     /** Whether the byte stream was asked for and reading moves over when the input at hand is used up. */
@@ -92,6 +85,25 @@ class NativeConnection {
     /** Whom to tell that everything sent is written. */
     this.whenDrained = null;
     connections[this.id] = this;
+  }
+
+  /** Something happened to the connection. */
+  on(event, detail) {
+    switch (event) {
+      case READ:
+        this.onInput();
+        break;
+      case WRITABLE:
+        this.outbox.onProgress();
+        if (detail === 0) this.onDrained();
+        break;
+      case EOF:
+        this.hasEnded = true;
+        this.handBack();
+        break;
+      default:
+        this.onError(detail);
+    }
   }
 
   onInput() {
@@ -236,10 +248,12 @@ class NativeConnection {
     native.nativeFlush();
     this.rescueInput();
     this.sender._outbox = null;
+    if (!this.isLeaving) {
+      Object.setPrototypeOf(socket, net.Socket.prototype);
+      this.outbox.abandon();
+    }
     this.forget();
     socket[kNative] = undefined;
-    if (!this.isLeaving) Object.setPrototypeOf(socket, net.Socket.prototype);
-    this.outbox.abandon(error);
     const { whenDrained } = this;
     if (whenDrained !== null) whenDrained(error);
   }
@@ -352,14 +366,12 @@ const COUNTED = {
     return written + this[kNative].outbox.queued();
   },
 
+  /** The state's own length shows the backlog. */
   writableLength() {
     native.nativeFlush();
-    return this[kNative].outbox.queued();
-  },
-
-  writableNeedDrain() {
-    native.nativeFlush();
-    return this[kNative].outbox.queued() >= this.writableHighWaterMark;
+    const { outbox } = this[kNative];
+    if (!outbox.isShown) outbox.showBacklog();
+    return 0;
   }
 };
 
@@ -433,14 +445,15 @@ for (const [name, count] of Object.entries(COUNTED)) {
     configurable: true,
     enumerable: false,
     get() {
-      return (inherited.call(this) || 0) + Number(count.call(this));
+      const more = count.call(this);
+      return inherited.call(this) + more;
     }
   });
 }
 
 Object.defineProperty(NativeSocket, 'writableNeedDrain', {
   get() {
-    return COUNTED.writableNeedDrain.call(this);
+    return this.writableLength >= this.writableHighWaterMark;
   }
 });
 
