@@ -236,9 +236,29 @@ class NativeConnection {
   }
 
   forget() {
+    this.keepCounts();
     native.nativeClose(this.id);
     connections[this.id] = undefined;
     this.receiver._connection = null;
+  }
+
+  /** What went through Rust still counts when the socket reads and writes itself, or is gone. */
+  keepCounts() {
+    const [read, written] = native.nativeCounters(this.id);
+    for (const [name, before] of [
+      ['bytesRead', read],
+      ['bytesWritten', written]
+    ]) {
+      const guard = Object.getOwnPropertyDescriptor(this.socket, name);
+      const getter = guard ? guard.get : inheritedGetter(name);
+      Object.defineProperty(this.socket, name, {
+        configurable: true,
+        enumerable: false,
+        get() {
+          return getter.call(this) + before;
+        }
+      });
+    }
   }
 
   /** The socket is being destroyed. */

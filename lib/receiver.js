@@ -88,6 +88,10 @@ class Receiver extends Writable {
     this._chunk = EMPTY_BUFFER;
     this._position = 0;
     this._done = null;
+    /** Chunks that still wait because of an error before them; what is written next comes after them. */
+    this._backlog = [];
+    /** Whether an error has left nothing to be decoded any more. */
+    this._ignoring = false;
   }
 
   get _maxPayload() {
@@ -168,10 +172,13 @@ class Receiver extends Writable {
    * @param {(error?: Error) => void} done
    */
   _write(chunk, encoding, done) {
-    this._isInput = chunk === inbox.INPUT;
-    this._chunk = this._isInput ? EMPTY_BUFFER : chunk;
-    this._position = 0;
     this._done = done;
+    if (this._errored && this._hasTooManyChunks()) {
+      this._fail(limitError('Too many buffered chunks', 'WS_ERR_TOO_MANY_BUFFERED_PARTS', 1008));
+      return;
+    }
+    this._backlog.push(chunk);
+    this._nextChunk();
     beginDelivery();
     try {
       this._advance();
@@ -181,7 +188,8 @@ class Receiver extends Writable {
   }
 
   _destroy(error, done) {
-    this._release();
+    // The chunk at hand is delivered to its end nevertheless.
+    if (this._done === null) this._release();
     done(error);
   }
 
@@ -191,6 +199,21 @@ class Receiver extends Writable {
     native.releaseReceiver(this._id);
     this._id = -1;
     this._chunk = EMPTY_BUFFER;
+    this._backlog = [];
+  }
+
+  /** Bounds what waits after an error, which Rust does not know of. */
+  _hasTooManyChunks() {
+    const { maxBufferedChunks } = this._limits;
+    return maxBufferedChunks > 0 && this._backlog.length >= maxBufferedChunks;
+  }
+
+  /** Turns to the first of the chunks that wait. */
+  _nextChunk() {
+    const chunk = this._backlog.shift();
+    this._isInput = chunk === inbox.INPUT;
+    this._chunk = this._isInput ? EMPTY_BUFFER : chunk;
+    this._position = 0;
   }
 
   /** Decodes on from where the chunk at hand was left, and delivers what is found. */
@@ -206,7 +229,10 @@ class Receiver extends Writable {
 
       if (count > 0 && !this._deliver(base, count)) return;
       if (stopped === inbox.WAITING) return;
-      if (stopped === inbox.USED_UP) break;
+      if (stopped === inbox.USED_UP) {
+        if (this._backlog.length === 0) break;
+        this._nextChunk();
+      }
     }
 
     this._finishChunk();
@@ -233,13 +259,17 @@ class Receiver extends Writable {
     return count;
   }
 
-  /** Tells the stream that the chunk at hand is done with. */
+  /**
+   * Tells the stream that the chunk at hand is done with. After an error it is not told, as in ws, and so writes no more;
+   * unless there is nothing to be decoded.
+   */
   _finishChunk() {
     const { _connection: connection, _done: done, _isInput: wasInput } = this;
     this._chunk = EMPTY_BUFFER;
     this._isInput = false;
     this._done = null;
-    if (done !== null) done();
+    if (this.destroyed) this._release();
+    if (done !== null && (!this._errored || this._ignoring)) done();
     if (connection !== null) connection.chunkDone(wasInput);
   }
 
@@ -248,9 +278,10 @@ class Receiver extends Writable {
    *
    * @param {number} base where the first descriptor lies
    * @param {number} count how many there are
+   * @param {boolean} [inflated] whether the item is a message of which the last frame was compressed
    * @returns {boolean} whether decoding may go on at once
    */
-  _deliver(base, count) {
+  _deliver(base, count, inflated = false) {
     const end = base + count * STRIDE;
     let at = base;
     cells[inbox.TOP] = end;
@@ -264,19 +295,24 @@ class Receiver extends Writable {
 
         const kind = head & inbox.KIND_MASK;
         if (kind <= inbox.BINARY && this._limitsChanged && this._isTooLong(length)) {
-          return this._fail(tooLong());
+          return this._fail(
+            limitError('Max payload size exceeded', 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH', 1009)
+          );
         }
         if (kind === inbox.FAILED) {
           // A limit that was raised since may let the same bytes pass.
           if (this._limitsChanged && extra === 1) return true;
-          return this._fail(failure(this._deliver));
+          const error = failure(this._deliver);
+          this._passFailure();
+          return this._fail(error);
         }
         if (kind === inbox.COMPRESSED) return this._inflate(head, start, length);
 
         const data = this._data(head, start, length, kind);
         if (kind <= inbox.BINARY && place(head) === inbox.IN_CHUNK) this._isInflating = false;
         if (kind === inbox.CLOSE) return this._conclude(extra, data);
-        if (this._allowSynchronousEvents) {
+        // Inflated text has had a turn of its own already; ws gives inflated binary messages another one.
+        if (this._allowSynchronousEvents || (inflated && kind === inbox.TEXT)) {
           this._emitItem(kind, data);
         } else {
           setImmediate(() => this._deliverLater(kind, data));
@@ -399,8 +435,24 @@ class Receiver extends Writable {
     this._errored = true;
     const done = this._done;
     this._done = null;
+    if (this.destroyed) this._release();
     done(error);
     return false;
+  }
+
+  /**
+   * Chunks that wait in the stream are still written after an error. As in ws they are decoded, from behind what was at
+   * fault. The input of a native connection is never followed by more.
+   */
+  _passFailure() {
+    if (this._isInput) return;
+    const position = native.goOn(this._id, this._chunk, this._position);
+    if (position === -1) {
+      this._ignoring = true;
+      this._backlog = [];
+    } else if (position < this._chunk.length) {
+      this._backlog.unshift(this._chunk.subarray(position));
+    }
   }
 
   /**
@@ -424,7 +476,7 @@ class Receiver extends Writable {
   _inflated(contents) {
     const count = native.supply(this._id, contents, cells[inbox.TOP]);
     this._contents = contents;
-    const goOn = count === 0 || this._deliver(cells[inbox.TOP], count);
+    const goOn = count === 0 || this._deliver(cells[inbox.TOP], count, true);
     this._contents = EMPTY_BUFFER;
     if (goOn) this._advance();
   }
@@ -435,11 +487,18 @@ function place(head) {
   return (head >> inbox.PLACE_SHIFT) & inbox.PLACE_MASK;
 }
 
-/** @returns {RangeError} for a message that was decoded before its limit was lowered */
-function tooLong() {
-  const error = new RangeError('Max payload size exceeded');
-  error.code = 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH';
-  error[kStatusCode] = 1009;
+/**
+ * The error for a limit that is checked here because the decoder cannot notice it.
+ *
+ * @param {string} message
+ * @param {string} code
+ * @param {number} closeCode
+ * @returns {RangeError}
+ */
+function limitError(message, code, closeCode) {
+  const error = new RangeError(message);
+  error.code = code;
+  error[kStatusCode] = closeCode;
   return error;
 }
 

@@ -47,6 +47,7 @@ raw_functions!(export:
     "configureReceiver" => configure_receiver,
     "releaseReceiver" => release_receiver,
     "decode" => decode,
+    "goOn" => go_on,
     "take" => take,
     "frameEnds" => frame_ends,
     "failure" => failure,
@@ -119,6 +120,18 @@ fn decode(call: &Call) -> Outcome<i32> {
     }
     with_receiver(call, |inbound| {
         Ok(decode_chunk(call.environment, inbound, chunk, from, base, single))
+    })
+}
+
+/// `goOn(id, chunk, from) -> position`: passes what has failed in `chunk` at byte `from` and says where its rest begins;
+/// -1 when all that follows is ignored.
+fn go_on(call: &Call) -> Outcome<f64> {
+    // SAFETY: no JavaScript runs until this function returns, and no other argument is a buffer.
+    let chunk = unsafe { call.bytes(1)? };
+    let mut position = call.size(2)?;
+    with_receiver(call, |inbound| {
+        inbound.go_on(chunk, &mut position);
+        Ok(if inbound.is_concluded() { -1.0 } else { position as f64 })
     })
 }
 

@@ -57,6 +57,9 @@ impl Deflater {
         let settings = Settings {
             level: match options.level {
                 -1 => 6,
+                // Level 1 of zlib-rs knows zlib's fixed codes only, and makes noise and plain text longer than they
+                // are. Its level 2 compresses as zlib's level 1.
+                1 => 2,
                 level => level.clamp(0, 9),
             },
             mem_level: options.mem_level.clamp(1, 9),
@@ -160,9 +163,9 @@ impl Deflater {
     }
 }
 
-/// The least room zlib gets; with six bytes or less it would repeat the flush marker.
-const MIN_ROOM: usize = 64;
-/// The most room zlib gets at once.
+/// What headers and the flush marker add to a text, generously.
+const OVERHEAD: usize = 64;
+/// The most room zlib gets at once: Node's chunk size.
 const MAX_ROOM: usize = 16 * 1024;
 
 /// Compresses everything and flushes to a byte boundary.
@@ -171,9 +174,11 @@ fn compress(
     mut input: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<(), DeflateError> {
+    // At first enough for noise, because zlib repeats a flush marker that does not fit in completely.
+    let noise = input.len().saturating_add(input.len() / 8);
+    let mut room = noise.saturating_add(OVERHEAD).min(MAX_ROOM);
     loop {
         let start = out.len();
-        let room = (input.len() / 2).saturating_add(MIN_ROOM).min(MAX_ROOM);
         out.resize(start.saturating_add(room), 0);
 
         let (read_before, written_before) = (compressor.total_in(), compressor.total_out());
@@ -190,6 +195,7 @@ fn compress(
         if written < room {
             return Ok(());
         }
+        room = MAX_ROOM;
     }
 }
 

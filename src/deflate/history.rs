@@ -2,6 +2,7 @@
 
 /// A ring of the most recent plain text, never longer than the window it stands for. It grows with
 /// what was really seen, so a connection that exchanged 300 bytes keeps 300 bytes.
+#[derive(Clone)]
 pub(super) struct History {
     window: usize,
     /// What every context starts with: zlib's `dictionary` option.

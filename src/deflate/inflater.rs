@@ -36,8 +36,21 @@ pub struct Inflater {
     /// With context takeover: the plain text that a later message may refer to.
     history: History,
     in_message: bool,
-    /// The last message stopped in the middle of a block, and what zlib knew of that block is gone.
+    /// With a small window: what it takes to repeat the frames of the message so far.
+    begun: Option<Begun>,
+    /// A message stopped within a block, which the next one goes on with. From then on only zlib knows where in the
+    /// stream it stands, so its state is kept until the context ends.
+    within_block: bool,
+    /// The last message stopped within a block, and what zlib knew of that block is gone.
     lost_block: bool,
+}
+
+/// A message that came in part.
+struct Begun {
+    /// The history at the start of the message.
+    history: History,
+    /// The compressed frames.
+    input: Vec<u8>,
 }
 
 /// How a run over some input ended.
@@ -63,6 +76,8 @@ impl Inflater {
                 options.dictionary.unwrap_or_default(),
             ),
             in_message: false,
+            begun: None,
+            within_block: false,
             lost_block: false,
         }
     }
@@ -83,15 +98,12 @@ impl Inflater {
     ) -> Result<(), InflateError> {
         let start = out.len();
         let mut result = self.run_frame(input, fin, limit, out);
+        if result == Ok(Run::Done) {
+            let text = out.get(start..).unwrap_or_default();
+            result = self.end_frame(input, fin, text).map(|()| Run::Done);
+        }
         match &mut result {
-            Ok(Run::Done) => {
-                if !self.no_context_takeover {
-                    self.history.record(out.get(start..).unwrap_or_default());
-                }
-                if fin {
-                    self.end_message();
-                }
-            }
+            Ok(Run::Done) => {}
             Ok(Run::StreamEnded) => self.restart(),
             Err(error) => {
                 if error.lacks_text() {
@@ -106,13 +118,17 @@ impl Inflater {
     }
 
     /// Gives the zlib state back to the pool. With context takeover the last window of plain text stays, and is set as
-    /// the dictionary when the next message comes. In the middle of a message nothing happens: a frame may end
-    /// anywhere within a block, and only zlib knows where.
+    /// the dictionary when the next message comes. Nothing happens in the middle of a message, or after one that seems
+    /// to have stopped within a block: only zlib knows where.
     pub fn sleep(&mut self) {
-        if !self.in_message {
-            self.release_between_messages();
-            self.history.shrink();
+        if self.in_message || self.within_block {
+            return;
         }
+        if let Some(mut decompressor) = self.decompressor.take() {
+            self.lost_block = !is_between_blocks(&mut decompressor);
+            self.pool.give_decompressor(decompressor);
+        }
+        self.history.shrink();
     }
 
     /// Bytes of memory that this connection holds.
@@ -121,7 +137,11 @@ impl Inflater {
             Some(_) => DECOMPRESSOR_MEMORY,
             None => 0,
         };
-        self.history.memory().saturating_add(decompressor)
+        let begun = self.begun.as_ref().map_or(0, Begun::memory);
+        self.history
+            .memory()
+            .saturating_add(decompressor)
+            .saturating_add(begun)
     }
 
     fn run_frame(
@@ -134,91 +154,118 @@ impl Inflater {
         if std::mem::take(&mut self.lost_block) {
             return Err(InflateError::data(Some("invalid stored block lengths")));
         }
-        let mut budget = Budget::new(limit);
+        let most_room = if self.within_block {
+            // An error could not be explained afterwards.
+            LESS_THAN_FAST_PATH_NEEDS
+        } else {
+            CHUNK
+        };
+        let mut budget = Budget::new(limit, most_room);
         let mut decompressor = self.take_decompressor()?;
         let mut end = decompress(&mut decompressor, input, &mut budget, out)?;
         if fin && end == Run::Done {
+            let before_tail = out.len();
             end = decompress(&mut decompressor, &MESSAGE_TAIL, &mut budget, out)?;
+            // The tail completes an empty block, which starts before it.
+            let no_block_to_complete = input.is_empty() && !self.in_message;
+            self.within_block |= no_block_to_complete || out.len() > before_tail;
         }
         self.decompressor = Some(decompressor);
         Ok(end)
     }
 
     fn take_decompressor(&mut self) -> Result<Inflate, InflateError> {
-        if let Some(decompressor) = self.decompressor.take() {
-            return Ok(decompressor);
+        match self.decompressor.take() {
+            Some(decompressor) => Ok(decompressor),
+            None => wake(&self.pool, &self.history),
         }
-        let mut decompressor = self.pool.take_decompressor();
-        let (older, newer) = self.history.parts();
-        for text in [older, newer] {
-            if !text.is_empty() {
-                decompressor
-                    .set_dictionary(text)
-                    .map_err(|error| failed(&decompressor, error))?;
-            }
-        }
-        Ok(decompressor)
     }
 
     /// Finds out what is wrong with a frame that zlib-rs refused without a word.
     ///
-    /// Its fast path loses the explanation, so the frame is decompressed once more without the fast path, which needs a
-    /// minimum of room. Later frames of a message cannot be repeated, as only zlib knew where in a block they started;
-    /// for them it is the most common one of the errors that the fast path can find.
-    fn explain(&mut self, input: &[u8], fin: bool) -> InflateError {
-        const MOST_COMMON: &str = "invalid distance too far back";
-
-        if self.in_message {
-            return InflateError::data(Some(MOST_COMMON));
-        }
+    /// Its fast path loses the explanation, so the message is decompressed once more without the fast path. Where the
+    /// earlier frames of the message are gone, it is the most common one of the errors that the fast path can find.
+    fn explain(&self, input: &[u8], fin: bool) -> InflateError {
         let tail: &[u8] = if fin { &MESSAGE_TAIL } else { &[] };
-        match self.decompress_slowly([input, tail]) {
-            Err(error) if !error.lacks_text() => error,
-            _ => InflateError::data(Some(MOST_COMMON)),
-        }
-    }
-
-    /// Decompresses from the start of a message, for the sake of the error alone.
-    fn decompress_slowly(&mut self, input: [&[u8]; 2]) -> Result<(), InflateError> {
-        const LESS_THAN_FAST_PATH_NEEDS: usize = 128;
-        let mut discarded = [0; LESS_THAN_FAST_PATH_NEEDS];
-
-        let mut decompressor = self.take_decompressor()?;
-        for mut part in input {
-            let mut more_output = false;
-            while more_output || !part.is_empty() {
-                let step = Step::take(&mut decompressor, part, &mut discarded)?;
-                part = part.get(step.read..).unwrap_or_default();
-                more_output = step.written == discarded.len();
-                if step.status == Status::StreamEnd {
-                    return Ok(());
-                }
+        if !self.in_message || self.begun.is_some() {
+            match self.decompress_slowly(input, tail) {
+                Err(error) if !error.lacks_text() => return error,
+                _ => {}
             }
         }
-        Ok(())
+        InflateError::data(Some("invalid distance too far back"))
+    }
+
+    /// Decompresses from the start of the message, for the sake of the error alone.
+    fn decompress_slowly(&self, input: &[u8], tail: &[u8]) -> Result<(), InflateError> {
+        let (history, earlier) = self.start_of_message();
+        let mut decompressor = wake(&self.pool, history)?;
+        let mut discarded = [0; LESS_THAN_FAST_PATH_NEEDS];
+        repeat(&mut decompressor, &[earlier, input, tail], &mut discarded)
+    }
+
+    /// What the context was before the message, and the frames that came since.
+    fn start_of_message(&self) -> (&History, &[u8]) {
+        match &self.begun {
+            Some(begun) => (&begun.history, &begun.input),
+            None => (&self.history, &[]),
+        }
     }
 
     /// Ends the context: the next frame starts a new one.
     fn restart(&mut self) {
         self.release();
         self.history.restart();
+        self.begun = None;
+        self.within_block = false;
     }
 
-    fn end_message(&mut self) {
+    /// Keeps what later frames and messages may need of this one.
+    fn end_frame(&mut self, input: &[u8], fin: bool, text: &[u8]) -> Result<(), InflateError> {
         if self.no_context_takeover {
-            self.release();
-        } else if self.small_window {
-            // Set anew from the history, zlib knows no more text than the peer may refer to.
-            self.release_between_messages();
+            if fin {
+                self.release();
+                self.within_block = false;
+            }
+            return Ok(());
         }
+        if self.small_window && !self.within_block {
+            if fin {
+                self.renew_decompressor(input)?;
+            } else {
+                let begun = self.begun.get_or_insert_with(|| Begun {
+                    history: self.history.clone(),
+                    input: Vec::new(),
+                });
+                begun.input.extend_from_slice(input);
+            }
+        }
+        if fin {
+            self.begun = None;
+        }
+        self.history.record(text);
+        Ok(())
     }
 
-    /// Releases the zlib state of a context that goes on.
-    fn release_between_messages(&mut self) {
-        if let Some(mut decompressor) = self.decompressor.take() {
-            self.lost_block = !is_between_blocks(&mut decompressor);
-            self.pool.give_decompressor(decompressor);
+    /// Releases the zlib state after a message: set anew from the history, zlib knows no more text than the peer may
+    /// refer to.
+    ///
+    /// Whether the message left a block open can only be found out at the cost of the state. If it did, the message is
+    /// repeated to get that state back. This happens once in a context at most.
+    fn renew_decompressor(&mut self, input: &[u8]) -> Result<(), InflateError> {
+        let Some(mut decompressor) = self.decompressor.take() else {
+            return Ok(());
+        };
+        self.within_block = !is_between_blocks(&mut decompressor);
+        self.pool.give_decompressor(decompressor);
+        if self.within_block {
+            let (history, earlier) = self.start_of_message();
+            let mut decompressor = wake(&self.pool, history)?;
+            let message = [earlier, input, &MESSAGE_TAIL];
+            repeat(&mut decompressor, &message, &mut [0; CHUNK])?;
+            self.decompressor = Some(decompressor);
         }
+        Ok(())
     }
 
     fn release(&mut self) {
@@ -228,15 +275,59 @@ impl Inflater {
     }
 }
 
+impl Begun {
+    fn memory(&self) -> usize {
+        self.history.memory().saturating_add(self.input.capacity())
+    }
+}
+
+/// A decompressor that knows the text of the history and stands between two blocks.
+fn wake(pool: &Pool, history: &History) -> Result<Inflate, InflateError> {
+    let mut decompressor = pool.take_decompressor();
+    let (older, newer) = history.parts();
+    for text in [older, newer] {
+        if !text.is_empty() {
+            decompressor
+                .set_dictionary(text)
+                .map_err(|error| failed(&decompressor, error))?;
+        }
+    }
+    Ok(decompressor)
+}
+
+/// Decompresses what was decompressed before, for the sake of the state or the error alone.
+fn repeat(
+    decompressor: &mut Inflate,
+    input: &[&[u8]],
+    discarded: &mut [u8],
+) -> Result<(), InflateError> {
+    for mut part in input.iter().copied() {
+        let mut more_output = false;
+        while more_output || !part.is_empty() {
+            let step = Step::take(decompressor, part, discarded)?;
+            part = part.get(step.read..).unwrap_or_default();
+            more_output = step.written == discarded.len();
+            if step.status == Status::StreamEnd {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The output is checked against the limit whenever this much was produced, and at the end of the input. It is Node's
 /// chunk size: a stream that is too big and then corrupt fails for the same reason as there.
 const CHUNK: usize = 16 * 1024;
 /// The least room zlib gets.
 const MIN_ROOM: usize = 256;
+/// With so little room zlib-rs takes its slow path, which says what is wrong with a stream.
+const LESS_THAN_FAST_PATH_NEEDS: usize = 128;
 
 /// Counts what a frame produces.
 struct Budget {
     limit: u64,
+    /// Bytes that zlib may produce in one call.
+    most_room: usize,
     /// Bytes in finished chunks.
     produced: u64,
     /// Bytes in the chunk at hand.
@@ -244,9 +335,10 @@ struct Budget {
 }
 
 impl Budget {
-    fn new(limit: u64) -> Self {
+    fn new(limit: u64, most_room: usize) -> Self {
         Self {
             limit: if limit == 0 { u64::MAX } else { limit },
+            most_room,
             produced: 0,
             chunk: 0,
         }
@@ -258,6 +350,7 @@ impl Budget {
             .saturating_mul(4)
             .max(self.chunk)
             .max(MIN_ROOM)
+            .min(self.most_room)
             .min(CHUNK.saturating_sub(self.chunk))
     }
 

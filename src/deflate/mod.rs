@@ -31,8 +31,8 @@ pub use deflater::{DeflateOptions, Deflater};
 pub use error::{DeflateError, InflateError};
 pub use inflater::{InflateOptions, Inflater};
 pub use params::{
-    accept_as_client, accept_as_server, normalize_params, offer, Accepted, LocalOptions, NegotiationError, Offer,
-    ParamValue, Value, WindowBitsOption,
+    accept_as_client, accept_as_server, normalize_params, offer, Accepted, LocalOptions,
+    NegotiationError, Offer, ParamValue, Value, WindowBitsOption,
 };
 pub use pool::Pool;
 

@@ -4,6 +4,8 @@
 //! payload. A header item is judged once all of it is there, and consumed only if it is found good. Data
 //! payload is reported as it arrives, and judged when its frame or message ends.
 
+mod resume;
+
 use super::config::{Config, Role};
 use super::error::ProtocolError;
 use super::event::{Close, ControlBuffer, DataPiece, Event, MessageKind, Payload};
@@ -23,6 +25,8 @@ enum Item {
     Length64,
     Key,
     Payload,
+    /// None: the key of what would come next is gone.
+    Lost,
 }
 
 /// The frame whose header was begun last.
@@ -57,7 +61,7 @@ struct Message {
 /// For each chunk call [`begin_chunk`](Self::begin_chunk), then [`next`](Self::next) until it returns
 /// `None`. An error that a header or a limit causes leaves the decoder and the position as they were, so
 /// after a change through [`config_mut`](Self::config_mut) the same call can be repeated. Every other
-/// error is final.
+/// error is final. Who has to decode what follows an error calls [`go_on_after`](Self::go_on_after).
 #[derive(Debug, Clone)]
 pub struct Decoder {
     config: Config,
@@ -183,7 +187,11 @@ impl Decoder {
         chunk: &mut [u8],
         pos: &mut usize,
     ) -> Option<Result<Event, ProtocolError>> {
-        if self.item != Item::Head || self.held_len > 0 || self.message.unfinished || self.concluded
+        if self.item != Item::Head
+            || self.held_len > 0
+            || self.message.unfinished
+            || self.message.length > 0
+            || self.concluded
         {
             return None;
         }
@@ -219,6 +227,8 @@ impl Decoder {
         let end = chunk_len.saturating_sub(rest.len());
         self.move_to(end, chunk, pos);
         if !valid {
+            self.begin_frame(&head);
+            self.frame.length = bytes(length);
             return Some(Err(ProtocolError::InvalidUtf8));
         }
         Some(Ok(Event::Data(DataPiece {
@@ -289,6 +299,10 @@ impl Decoder {
                 }
                 Item::Payload if self.frame.kind.is_data() => return self.data(chunk, pos),
                 Item::Payload => return self.control(chunk, pos),
+                Item::Lost => {
+                    *pos = chunk.len();
+                    return Ok(None);
+                }
             }
         }
 
@@ -345,21 +359,25 @@ impl Decoder {
             self.check_length(head.kind, u64::from(length))?;
         }
 
-        self.frame.kind = head.kind;
-        self.frame.fin = head.fin;
-        if let FrameKind::First(kind) = head.kind {
-            self.message.kind = kind;
-            self.message.compressed = head.rsv1;
-            self.message.unfinished = !head.fin;
-            self.message.validate =
-                kind == MessageKind::Text && !head.rsv1 && !self.config.skip_utf8_validation;
-        }
+        self.begin_frame(&head);
         match head.length {
             HeadLength::Here(length) => self.set_length(u64::from(length)),
             HeadLength::Next16 => self.item = Item::Length16,
             HeadLength::Next64 => self.item = Item::Length64,
         }
         Ok(())
+    }
+
+    #[inline]
+    fn begin_frame(&mut self, head: &Head) {
+        self.frame.kind = head.kind;
+        self.frame.fin = head.fin;
+        if let FrameKind::First(kind) = head.kind {
+            self.message.kind = kind;
+            self.message.compressed = head.rsv1;
+            self.message.unfinished = !head.fin;
+            self.message.validate = self.must_validate(kind, head.rsv1);
+        }
     }
 
     /// Whether the message may have another frame of `length` bytes.

@@ -12,7 +12,8 @@ const FIN: u8 = 0x80;
 const RSV1: u8 = 0x40;
 const RSV2_3: u8 = 0x30;
 const OPCODE: u8 = 0x0f;
-const MASK: u8 = 0x80;
+pub(super) const MASK: u8 = 0x80;
+const CLOSE: u8 = 8;
 const LENGTH: u8 = 0x7f;
 
 /// What kind of frame a head announces.
@@ -55,6 +56,11 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// Whether the first byte of a head, valid or not, has the opcode of a close frame.
+    pub(super) fn is_close(first: u8) -> bool {
+        first & OPCODE == CLOSE
+    }
+
     /// Judges a head. The order of the checks decides which of several faults is reported.
     #[inline]
     pub(super) fn parse(
@@ -79,7 +85,7 @@ impl Head {
             0 if in_message => FrameKind::Continuation,
             1 if !in_message => FrameKind::First(MessageKind::Text),
             2 if !in_message => FrameKind::First(MessageKind::Binary),
-            8 => FrameKind::Close,
+            CLOSE => FrameKind::Close,
             9 => FrameKind::Ping,
             10 => FrameKind::Pong,
             _ => return Err(ProtocolError::InvalidOpcode(opcode)),

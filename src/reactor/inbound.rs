@@ -125,6 +125,8 @@ pub struct Inbound {
     compressed: Vec<u8>,
     control: [u8; 125],
     waiting: Option<Waiting>,
+    /// What the decoder has refused last.
+    refused: Option<ProtocolError>,
 }
 
 impl Inbound {
@@ -136,6 +138,7 @@ impl Inbound {
             compressed: Vec::new(),
             control: [0; 125],
             waiting: None,
+            refused: None,
         }
     }
 
@@ -147,7 +150,10 @@ impl Inbound {
     /// Starts a new chunk: forgets the messages stored for the last one, counts the chunk against the limit.
     pub fn begin_chunk(&mut self) -> Result<(), Failure> {
         self.store.drain_finished();
-        self.decoder.begin_chunk().map_err(Failure::Protocol)
+        self.decoder.begin_chunk().map_err(|error| {
+            self.refused = Some(error);
+            Failure::Protocol(error)
+        })
     }
 
     /// Whether a close frame was received; whatever follows it is ignored.
@@ -175,6 +181,7 @@ impl Inbound {
                 Ok(Some(event)) => event,
                 Ok(None) => return None,
                 Err(error) => {
+                    self.refused = Some(error);
                     let retry = matches!(error, ProtocolError::MaxPayloadExceeded);
                     return Some(Item::Failed { failure: Failure::Protocol(error), retry });
                 }
@@ -219,11 +226,21 @@ impl Inbound {
         }
     }
 
+    /// Moves `position` past what has failed in `chunk`, for chunks that come in spite of it. Those, and the rest of
+    /// this one, begin anew.
+    pub fn go_on(&mut self, chunk: &[u8], position: &mut usize) {
+        let Some(error) = self.refused.take() else { return };
+        if self.decoder.go_on_after(error, chunk, position) {
+            self.store.finish_message();
+        }
+    }
+
     /// Takes the inflated contents of the frame that was handed out last; with the last frame of a message, there is
     /// an item to deliver.
     pub fn supply(&mut self, contents: &[u8]) -> Option<Item> {
         let waiting = self.waiting.take()?;
         self.compressed = Vec::new();
+        self.refused = None;
         let config = self.decoder.config();
         let (limit, skip) = (config.limits.max_payload, config.skip_utf8_validation);
         let before = self.store.in_progress_len();

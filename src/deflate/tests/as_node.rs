@@ -25,6 +25,26 @@ fn hex(bytes: &[u8]) -> String {
 
 type Frame<'a> = (&'a str, bool, Result<&'a str, &'a str>);
 
+/// A decompressor with a negotiated window and its own pool.
+fn inflater_with_window(window_bits: u8) -> Inflater {
+    let options = InflateOptions {
+        window_bits,
+        ..InflateOptions::default()
+    };
+    Inflater::new(options, false, &Pool::new())
+}
+
+/// Bytes that cannot be compressed.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(length)
+    .collect()
+}
+
 /// Feeds the frames (payload, fin) and compares what each of them gives.
 fn check(inflater: &mut Inflater, frames: &[Frame<'_>]) {
     for (at, (payload, fin, expected)) in frames.iter().enumerate() {
@@ -158,6 +178,47 @@ fn a_message_cut_off_within_a_block_spoils_the_next_one() {
 }
 
 #[test]
+fn a_block_that_a_message_leaves_open_goes_on_in_the_next_message() {
+    // Both leave a stored block's header one byte short, the second one without text and after an ended block.
+    for open in ["", "02"] {
+        for window_bits in [10, 15] {
+            let mut inflater = inflater_with_window(window_bits);
+            check(
+                &mut inflater,
+                &[(HELLO, true, Ok("Hello")), (open, true, Ok(""))],
+            );
+            if open.is_empty() || window_bits < 15 {
+                inflater.sleep();
+            }
+            // The byte that was missing, then text, and then the tail counts as text.
+            for payload in ["0048656c6c6f", "48656c6c6f"] {
+                let text = inflate(&mut inflater, &bytes(payload), true);
+                assert_eq!(text.unwrap(), b"Hello\x00\x00\xff\xff");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_block_that_a_fragmented_message_leaves_open_goes_on_in_the_next_message() {
+    for window_bits in [10, 15] {
+        let mut inflater = inflater_with_window(window_bits);
+        let again = HELLO_AGAIN.to_owned() + "0000ffff";
+        check(
+            &mut inflater,
+            &[
+                (HELLO, true, Ok("Hello")),
+                (&again, false, Ok("Hello")),
+                (&again, false, Ok("Hello")),
+                ("02", true, Ok("")),
+            ],
+        );
+        let text = inflate(&mut inflater, &bytes("0048656c6c6f"), true);
+        assert_eq!(text.unwrap(), b"Hello\x00\x00\xff\xff");
+    }
+}
+
+#[test]
 fn malformed_streams_are_refused_with_the_texts_of_node() {
     for (payload, message) in [
         ("07", "invalid block type"),
@@ -191,6 +252,11 @@ fn malformed_streams_are_refused_with_the_texts_of_node() {
                     &mut inflater(false),
                     &[(payload, fin, Err(message)), (HELLO, true, Ok("Hello"))],
                 );
+                let empty_block = ("000000ffff", false, Ok(""));
+                check(
+                    &mut inflater_with_window(10),
+                    &[empty_block, (payload, fin, Err(message))],
+                );
             }
         }
     }
@@ -198,14 +264,8 @@ fn malformed_streams_are_refused_with_the_texts_of_node() {
 
 #[test]
 fn references_beyond_the_negotiated_window_are_refused() {
-    // Noise, so that zlib has to refer to the first message for a repetition of its start.
-    let mut state = 1_u32;
-    let noise: Vec<u8> = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    })
-    .take(600)
-    .collect();
+    // zlib has to refer to the first message for a repetition of its start.
+    let noise = noise(600);
     for (distance, window_bits, is_within) in [
         (256, 8, true),
         (258, 8, false),
@@ -216,11 +276,7 @@ fn references_beyond_the_negotiated_window_are_refused() {
     ] {
         let text = &noise[..distance];
         let mut sender = deflater(false);
-        let options = InflateOptions {
-            window_bits,
-            ..InflateOptions::default()
-        };
-        let mut receiver = Inflater::new(options, false, &Pool::new());
+        let mut receiver = inflater_with_window(window_bits);
         let first = deflate(&mut sender, text, true);
         assert_eq!(inflate(&mut receiver, &first, true).unwrap(), text);
         let second = deflate(&mut sender, &text[..40], true);
@@ -243,6 +299,33 @@ fn frames_are_compressed_to_what_ws_sends() {
         ("", true, "00"),
     ] {
         assert_eq!(hex(&deflate(&mut deflater, text.as_bytes(), fin)), expected);
+    }
+}
+
+#[test]
+fn no_level_makes_noise_much_longer_than_it_is() {
+    let noise = noise(2000);
+    for level in -1..=9 {
+        for no_context_takeover in [false, true] {
+            let options = DeflateOptions {
+                level,
+                ..DeflateOptions::default()
+            };
+            let mut sender = Deflater::new(options, no_context_takeover, &Pool::new());
+            let payload = deflate(&mut sender, &noise, true);
+            assert!(payload.len() <= noise.len() + 6, "level {level}");
+        }
+    }
+}
+
+#[test]
+fn the_flush_marker_is_not_repeated() {
+    // Seven bits of eight: it shrinks a little, but only by zlib's codes.
+    let text: Vec<u8> = noise(2000).iter().map(|byte| byte & 0x7f).collect();
+    let mut sender = deflater(true);
+    for length in 1..text.len() {
+        let payload = deflate(&mut sender, &text[..length], true);
+        assert!(!payload.ends_with(b"\x00\x00\xff\xff\x00"), "{length}");
     }
 }
 

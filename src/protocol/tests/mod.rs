@@ -3,6 +3,7 @@
 mod errors;
 mod limits;
 mod pieces;
+mod resume;
 mod splits;
 
 use super::*;
@@ -120,10 +121,15 @@ impl Recorder {
         let mut chunk = chunk.to_vec();
         let mut pos = 0;
         self.decoder.begin_chunk()?;
-        while let Some(event) = self.decoder.next(&mut chunk, &mut pos)? {
-            self.record(event, &chunk);
+        self.read(&mut chunk, &mut pos)
+    }
+
+    /// Decodes a chunk that has begun.
+    pub fn read(&mut self, chunk: &mut [u8], pos: &mut usize) -> Result<(), ProtocolError> {
+        while let Some(event) = self.decoder.next(chunk, pos)? {
+            self.record(event, chunk);
         }
-        assert_eq!(pos, chunk.len(), "`None` means that the chunk is used up");
+        assert_eq!(*pos, chunk.len(), "`None` means that the chunk is used up");
         Ok(())
     }
 
