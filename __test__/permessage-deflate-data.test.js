@@ -309,12 +309,15 @@ describe('PerMessageDeflate zlib options', () => {
   };
 
   test('level is that of zlib', async () => {
+    const prose = JSON.stringify(
+      Array.from({ length: 1000 }, (_, i) => ({ id: (i * 7919) % 1000, name: `user ${i % 37}`, i }))
+    );
     const sizes = [
-      await sizeWith({ level: 0 }),
-      await sizeWith({ level: 1 }),
-      await sizeWith({ level: 9 })
+      await sizeWith({ level: 0 }, prose),
+      await sizeWith({ level: 1 }, prose),
+      await sizeWith({ level: 9 }, prose)
     ];
-    assert.ok(sizes[0] > lines.length);
+    assert.ok(sizes[0] > prose.length);
     assert.ok(sizes[0] > sizes[1] && sizes[1] > sizes[2], sizes.join());
     assert.equal(await sizeWith({ level: -1 }), await sizeWith({}));
   });

@@ -4,7 +4,7 @@ const Receiver = require('./receiver');
 const Sender = require('./sender');
 const { EMPTY_BUFFER, NOOP, READY_STATES, kStatusCode, kWebSocket } = require('./constants');
 const { attachOutbox } = require('./stream-transport');
-const { discard, takeOver } = require('./native-transport');
+const { discard, lateInput, takeOver } = require('./native-transport');
 
 /*
  * The life of an open WebSocket: how it follows what its socket, its receiver and its sender tell, from the end of the
@@ -205,15 +205,10 @@ function socketOnClose() {
   websocket._readyState = CLOSING;
 
   // A paused socket may be destroyed with data that nobody has seen yet.
-  const readable = this._readableState;
-  if (
-    !readable.endEmitted &&
-    !websocket._closeFrameReceived &&
-    !receiver._writableState.errorEmitted &&
-    readable.length !== 0
-  ) {
-    receiver.write(this.read(readable.length));
-  }
+  const { endEmitted, length } = this._readableState;
+  const unseen = length > 0 ? this.read(length) : lateInput(this);
+  const isWanted = !websocket._closeFrameReceived && !receiver._writableState.errorEmitted;
+  if (!endEmitted && isWanted && unseen && unseen.length > 0) receiver.write(unseen);
   receiver.end();
 
   this[kWebSocket] = undefined;

@@ -20,6 +20,7 @@ const { cells } = inbox;
  */
 
 const kNative = Symbol('native connection');
+const kLate = Symbol('late input');
 
 /** What the Rust side tells (see `src/binding/transport/driver.rs`). */
 const READ = 0;
@@ -233,6 +234,7 @@ class NativeConnection {
     const unread = native.nativeUnread(this.id);
     if (receiver._isInput) receiver._rest = unread;
     else if (unread.length > 0 && !this.isDiscarding) receiver.write(unread);
+    if (this.socket.isPaused()) this.socket[kLate] = native.nativeReadOnce(this.id);
   }
 
   forget() {
@@ -576,4 +578,14 @@ function discard(socket) {
   takeBack(socket);
 }
 
-module.exports = { discard, takeOver };
+/**
+ * What had arrived on a paused socket when it was destroyed.
+ *
+ * @param {import('stream').Duplex} socket
+ * @returns {Buffer|undefined}
+ */
+function lateInput(socket) {
+  return socket[kLate];
+}
+
+module.exports = { discard, lateInput, takeOver };

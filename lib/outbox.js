@@ -309,14 +309,14 @@ function writeHead(target, at, first, length, key) {
     target[at++] = length & 0xff;
   } else {
     target[at++] = masked | 127;
-    at = target.writeUInt32BE(Math.floor(length / 0x100000000), at);
-    at = target.writeUInt32BE(length >>> 0, at);
+    target.writeUInt32BE(Math.floor(length / 0x100000000), at);
+    at = target.writeUInt32BE(length >>> 0, at + 4);
   }
   if (key !== null) {
     target[at++] = key[0];
     target[at++] = key[1];
     target[at++] = key[2];
-    target[at++] = key[3];
+    target[at] = key[3];
   }
 }
 

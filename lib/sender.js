@@ -202,9 +202,18 @@ class Sender {
    * @param {Function} [callback]
    */
   send(data, options, callback) {
-    const readOnly = typeof data !== 'string' && isCallersMemory(data);
-    const payload = typeof data === 'string' || isBlob(data) ? data : toBuffer(data);
-    const byteLength = lengthOf(payload);
+    let payload = data;
+    let byteLength;
+    let readOnly = false;
+    if (typeof data === 'string') {
+      byteLength = Buffer.byteLength(data);
+    } else if (!ArrayBuffer.isView(data) && isBlob(data)) {
+      byteLength = data.size;
+    } else {
+      readOnly = isCallersMemory(data);
+      payload = toBuffer(data);
+      byteLength = payload.length;
+    }
 
     let opcode = CONTINUATION;
     let rsv1 = false;
@@ -246,7 +255,7 @@ class Sender {
   }
 
   _perform(payload, compress, frame, callback) {
-    if (typeof payload !== 'string' && isBlob(payload)) {
+    if (typeof payload !== 'string' && !ArrayBuffer.isView(payload)) {
       this._readBlob(payload, compress, frame, callback);
     } else if (compress) {
       this._deflate(payload, frame, callback);

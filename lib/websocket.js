@@ -249,9 +249,9 @@ class WebSocket extends EventEmitter {
       binary: typeof data !== 'string',
       mask: !this._isServer,
       compress: true,
-      fin: true,
-      ...options
+      fin: true
     };
+    if (options) Object.assign(resolved, options);
     if (!this._extensions[PerMessageDeflate.extensionName]) resolved.compress = false;
     this._sender.send(data || EMPTY_BUFFER, resolved, callback);
   }

@@ -37,14 +37,21 @@ fn byte(call: &Call, index: usize) -> Outcome<u8> {
 fn dictionary(call: &Call, index: usize) -> Outcome<Option<Vec<u8>>> {
     // SAFETY: no JavaScript runs while the slice is copied.
     let bytes = unsafe { call.bytes(index)? };
-    Ok(if bytes.is_empty() { None } else { Some(bytes.to_vec()) })
+    Ok(if bytes.is_empty() {
+        None
+    } else {
+        Some(bytes.to_vec())
+    })
 }
 
 /// `createCodec(inflateBits, inflateNoTakeover, inflateDictionary, deflateBits, deflateNoTakeover, deflateDictionary,
 /// tuning)` with `tuning = level + 1 | memLevel << 8 | strategy << 16`, dictionaries empty when there are none.
 fn create(call: &Call) -> Outcome<i32> {
     let pool = &call.environment.pool;
-    let inflate = InflateOptions { window_bits: byte(call, 0)?, dictionary: dictionary(call, 2)? };
+    let inflate = InflateOptions {
+        window_bits: byte(call, 0)?,
+        dictionary: dictionary(call, 2)?,
+    };
     let tuning = call.int(6)?;
     let deflate = DeflateOptions {
         level: (tuning & 0xff) - 1,
@@ -62,17 +69,26 @@ fn create(call: &Call) -> Outcome<i32> {
 }
 
 fn release(call: &Call) -> Outcome<()> {
-    call.environment.codecs.borrow_mut().try_remove(call.size(0)?);
+    call.environment
+        .codecs
+        .borrow_mut()
+        .try_remove(call.size(0)?);
     Ok(())
 }
 
 fn with_codec<T>(call: &Call, body: impl FnOnce(&Codec) -> Outcome<T>) -> Outcome<T> {
     let codecs = call.environment.codecs.borrow();
-    body(codecs.get(call.size(0)?).ok_or(Fault::Type("no such codec"))?)
+    body(
+        codecs
+            .get(call.size(0)?)
+            .ok_or(Fault::Type("no such codec"))?,
+    )
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// `sleepCodec(id)`: the connection is idle; keep only what the contexts mean on the wire.
@@ -115,7 +131,9 @@ fn inflate(call: &Call) -> Outcome<f64> {
         match locked(&codec.inflater).inflate(data, fin, limit as u64, &mut result) {
             Ok(()) => Ok(result.len() as f64),
             Err(error) => {
-                call.environment.last_failure.replace(Some(Failure::from(error)));
+                call.environment
+                    .last_failure
+                    .replace(Some(Failure::from(error)));
                 Ok(-1.0)
             }
         }
@@ -169,7 +187,11 @@ fn deflate_on_runtime(call: &Call) -> Outcome<()> {
         let failed = locked(&deflater).deflate(&data, fin, &mut result).is_err();
         Box::new(move |environment: &Environment| {
             let env = environment.env;
-            let argument = if failed { false.reply(env) } else { buffer(env, &result) };
+            let argument = if failed {
+                false.reply(env)
+            } else {
+                buffer(env, &result)
+            };
             callback.call(env, &[argument]);
         })
     })

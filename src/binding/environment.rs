@@ -90,7 +90,9 @@ impl Inbox {
 
     /// Writes `values` at `index`; what would lie outside is left out.
     pub fn write(&self, index: usize, values: &[i32]) {
-        let fits = index.checked_add(values.len()).is_some_and(|end| end <= self.length.get());
+        let fits = index
+            .checked_add(values.len())
+            .is_some_and(|end| end <= self.length.get());
         if fits {
             // SAFETY: the range lies inside the array, whose memory the reference keeps alive. The array never
             // leaves lib/, so nobody detaches it; it is read and written on this thread only.
@@ -110,7 +112,11 @@ impl Environment {
             codecs: RefCell::new(Slab::new()),
             pool: Pool::default(),
             jobs: Jobs::default(),
-            inbox: Inbox { data: Cell::new(ptr::null_mut()), length: Cell::new(0), array: Cell::new(ptr::null_mut()) },
+            inbox: Inbox {
+                data: Cell::new(ptr::null_mut()),
+                length: Cell::new(0),
+                array: Cell::new(ptr::null_mut()),
+            },
             result: RefCell::new(Vec::new()),
             last_failure: RefCell::new(None),
             transport: Transport::default(),

@@ -48,7 +48,9 @@ impl Wake {
 }
 
 fn lock(queue: &Mutex<VecDeque<Completion>>) -> MutexGuard<'_, VecDeque<Completion>> {
-    queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    queue
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 impl Jobs {
@@ -148,7 +150,9 @@ unsafe extern "C" fn complete(
     let environment = unsafe { &*context.cast::<Environment>() };
     let jobs = &environment.jobs;
     // One completion for one wake-up, so that ticks and microtasks run between them.
-    let Some(completion) = lock(&jobs.done).pop_front() else { return };
+    let Some(completion) = lock(&jobs.done).pop_front() else {
+        return;
+    };
     let left = jobs.outstanding.get().saturating_sub(1);
     jobs.outstanding.set(left);
     if left == 0 {

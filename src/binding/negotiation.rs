@@ -123,11 +123,17 @@ pub fn accept_deflate(
     configurations: Vec<Vec<HeaderParameter>>,
 ) -> Negotiated {
     let offers = configurations.into_iter().map(offer_of).collect();
-    let accept = if is_server { deflate::accept_as_server } else { deflate::accept_as_client };
+    let accept = if is_server {
+        deflate::accept_as_server
+    } else {
+        deflate::accept_as_client
+    };
     match accept(&options.into(), offers) {
-        Ok(accepted) => {
-            Negotiated { parameters: Some(listed(accepted)), error: None, is_type_error: false }
-        }
+        Ok(accepted) => Negotiated {
+            parameters: Some(listed(accepted)),
+            error: None,
+            is_type_error: false,
+        },
         Err(error) => Negotiated {
             parameters: None,
             error: Some(error.message),
@@ -149,10 +155,7 @@ pub struct Normalized {
 
 /// Checks the form of a client's offers, or of a server's answer.
 #[napi]
-pub fn normalize_deflate(
-    is_server: bool,
-    configurations: Vec<Vec<HeaderParameter>>,
-) -> Normalized {
+pub fn normalize_deflate(is_server: bool, configurations: Vec<Vec<HeaderParameter>>) -> Normalized {
     let offers = configurations.into_iter().map(offer_of).collect();
     match deflate::normalize_params(is_server, offers) {
         Ok(normal) => Normalized {

@@ -186,7 +186,12 @@ impl Reply for &str {
         let mut result = ptr::null_mut();
         // SAFETY: pointer and length describe `self`.
         unsafe {
-            sys::napi_create_string_utf8(env, self.as_ptr().cast(), self.len() as isize, &mut result)
+            sys::napi_create_string_utf8(
+                env,
+                self.as_ptr().cast(),
+                self.len() as isize,
+                &mut result,
+            )
         };
         result
     }
@@ -233,7 +238,12 @@ pub fn enter<R: Reply>(
         // SAFETY: `data` is the pointer given to `export`: a leaked `Rc<Environment>` that is never freed
         // before the environment's last JavaScript has run (see `Environment::attach`).
         let environment = unsafe { &*data.cast::<Rc<Environment>>() };
-        body(&Call { env, environment, arguments, count: count.min(MAX_ARGUMENTS) })
+        body(&Call {
+            env,
+            environment,
+            arguments,
+            count: count.min(MAX_ARGUMENTS),
+        })
     }));
     match result {
         Ok(Ok(value)) => value.reply(env),
@@ -242,7 +252,10 @@ pub fn enter<R: Reply>(
             ptr::null_mut()
         }
         Err(_panic) => {
-            throw(env, Fault::Other("oxws: internal error (a panic was caught)".into()));
+            throw(
+                env,
+                Fault::Other("oxws: internal error (a panic was caught)".into()),
+            );
             ptr::null_mut()
         }
     }
@@ -263,7 +276,14 @@ pub unsafe fn export(
     let name_pointer: *const c_char = name.as_ptr().cast();
     // SAFETY: name and length describe a valid string; the function pointer is a static function.
     unsafe {
-        sys::napi_create_function(env, name_pointer, name.len() as isize, function, data, &mut value);
+        sys::napi_create_function(
+            env,
+            name_pointer,
+            name.len() as isize,
+            function,
+            data,
+            &mut value,
+        );
         let mut key = ptr::null_mut();
         sys::napi_create_string_utf8(env, name_pointer, name.len() as isize, &mut key);
         sys::napi_set_property(env, exports, key, value);

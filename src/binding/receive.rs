@@ -72,7 +72,11 @@ fn limits(call: &Call, first: usize) -> Outcome<Limits> {
 /// `createReceiver(isServer, deflate, skipUTF8Validation, maxPayload, maxFragments, maxBufferedChunks)`
 fn create_receiver(call: &Call) -> Outcome<i32> {
     let inbound = Inbound::new(Config {
-        role: if call.flag(0)? { Role::Server } else { Role::Client },
+        role: if call.flag(0)? {
+            Role::Server
+        } else {
+            Role::Client
+        },
         deflate: call.flag(1)?,
         skip_utf8_validation: call.flag(2)?,
         limits: limits(call, 3)?,
@@ -99,13 +103,18 @@ fn message_length(call: &Call) -> Outcome<f64> {
 }
 
 fn release_receiver(call: &Call) -> Outcome<()> {
-    call.environment.receivers.borrow_mut().try_remove(call.size(0)?);
+    call.environment
+        .receivers
+        .borrow_mut()
+        .try_remove(call.size(0)?);
     Ok(())
 }
 
 fn with_receiver<T>(call: &Call, body: impl FnOnce(&mut Inbound) -> Outcome<T>) -> Outcome<T> {
     let mut receivers = call.environment.receivers.borrow_mut();
-    let inbound = receivers.get_mut(call.size(0)?).ok_or(Fault::Type("no such receiver"))?;
+    let inbound = receivers
+        .get_mut(call.size(0)?)
+        .ok_or(Fault::Type("no such receiver"))?;
     body(inbound)
 }
 
@@ -116,10 +125,19 @@ fn decode(call: &Call) -> Outcome<i32> {
     let chunk = unsafe { call.bytes(1)? };
     let (from, base, single) = (call.size(2)?, call.size(3)?, call.flag(4)?);
     if base + STRIDE > call.environment.inbox.length() {
-        return Err(Fault::Type("receivers are written to from within each other's events too deeply"));
+        return Err(Fault::Type(
+            "receivers are written to from within each other's events too deeply",
+        ));
     }
     with_receiver(call, |inbound| {
-        Ok(decode_chunk(call.environment, inbound, chunk, from, base, single))
+        Ok(decode_chunk(
+            call.environment,
+            inbound,
+            chunk,
+            from,
+            base,
+            single,
+        ))
     })
 }
 
@@ -131,7 +149,11 @@ fn go_on(call: &Call) -> Outcome<f64> {
     let mut position = call.size(2)?;
     with_receiver(call, |inbound| {
         inbound.go_on(chunk, &mut position);
-        Ok(if inbound.is_concluded() { -1.0 } else { position as f64 })
+        Ok(if inbound.is_concluded() {
+            -1.0
+        } else {
+            position as f64
+        })
     })
 }
 
@@ -146,12 +168,23 @@ pub(super) fn decode_chunk(
     single: bool,
 ) -> i32 {
     let inbox = &environment.inbox;
-    let room = if single { 1 } else { inbox.length().saturating_sub(base) / STRIDE };
+    let room = if single {
+        1
+    } else {
+        inbox.length().saturating_sub(base) / STRIDE
+    };
     let mut position = from;
     let mut count = 0;
     if from == 0 {
         if let Err(failure) = inbound.begin_chunk() {
-            environment.put(base, 0, &Item::Failed { failure, retry: false });
+            environment.put(
+                base,
+                0,
+                &Item::Failed {
+                    failure,
+                    retry: false,
+                },
+            );
             inbox.write(0, &[0, MORE]);
             return 1;
         }
@@ -163,7 +196,9 @@ pub(super) fn decode_chunk(
         if count >= room {
             break MORE;
         }
-        let Some(item) = inbound.next(chunk, &mut position) else { break USED_UP };
+        let Some(item) = inbound.next(chunk, &mut position) else {
+            break USED_UP;
+        };
         environment.put(base, count, &item);
         count += 1;
         match item {
@@ -197,22 +232,40 @@ impl Span {
             Place::Compressed(length) => (IN_COMPRESSED, 0, *length),
             Place::Supplied(length) => (SUPPLIED, 0, *length),
         };
-        Self { place, start, length }
+        Self {
+            place,
+            start,
+            length,
+        }
     }
 }
 
 impl Environment {
     /// Writes the descriptor of `item` as the `index`-th after `base`.
     fn put(&self, base: usize, index: usize, item: &Item) {
-        self.put_at(base, index, item, item.place().map_or(Span::default(), Span::of));
+        self.put_at(
+            base,
+            index,
+            item,
+            item.place().map_or(Span::default(), Span::of),
+        );
     }
 
     /// As [`Environment::put`], for an item whose bytes were copied to where `span` says.
     pub(super) fn put_at(&self, base: usize, index: usize, item: &Item, span: Span) {
         let at = |kind: i32, extra: i32| {
-            let Span { place, start, length } = span;
+            let Span {
+                place,
+                start,
+                length,
+            } = span;
             // Offsets stay below 4 GiB, the largest Buffer; JavaScript reads them as unsigned.
-            [kind | place << PLACE_SHIFT, start as u32 as i32, length as u32 as i32, extra]
+            [
+                kind | place << PLACE_SHIFT,
+                start as u32 as i32,
+                length as u32 as i32,
+                extra,
+            ]
         };
         let descriptor = match item {
             Item::Message(MessageKind::Text, _) => at(TEXT, 0),
@@ -268,10 +321,16 @@ pub(super) fn array(
 ) -> Outcome<sys::napi_value> {
     let mut result = ptr::null_mut();
     // SAFETY: `env` is the caller's; every value belongs to the current scope.
-    check(unsafe { sys::napi_create_array(env, &mut result) }, "cannot make an array")?;
+    check(
+        unsafe { sys::napi_create_array(env, &mut result) },
+        "cannot make an array",
+    )?;
     for (index, value) in (0_u32..).zip(values) {
         // SAFETY: as above.
-        check(unsafe { sys::napi_set_element(env, result, index, value) }, "cannot fill an array")?;
+        check(
+            unsafe { sys::napi_set_element(env, result, index, value) },
+            "cannot fill an array",
+        )?;
     }
     Ok(result)
 }
@@ -279,8 +338,11 @@ pub(super) fn array(
 /// `failure() -> [isRangeError, message, code, closeCode, errno | 0]`: details of the last `FAILED` descriptor.
 fn failure(call: &Call) -> Outcome<sys::napi_value> {
     let env = call.env;
-    let failure =
-        call.environment.last_failure.take().ok_or(Fault::Type("nothing has failed"))?;
+    let failure = call
+        .environment
+        .last_failure
+        .take()
+        .ok_or(Fault::Type("nothing has failed"))?;
     match failure {
         Failure::Protocol(error) => array(
             env,
@@ -293,10 +355,20 @@ fn failure(call: &Call) -> Outcome<sys::napi_value> {
             ]
             .into_iter(),
         ),
-        Failure::Inflate { message, code, errno } => array(
+        Failure::Inflate {
+            message,
+            code,
+            errno,
+        } => array(
             env,
-            [false.reply(env), message.reply(env), code.reply(env), 1007.reply(env), errno.reply(env)]
-                .into_iter(),
+            [
+                false.reply(env),
+                message.reply(env),
+                code.reply(env),
+                1007.reply(env),
+                errno.reply(env),
+            ]
+            .into_iter(),
         ),
     }
 }

@@ -19,7 +19,11 @@ fn key(call: &Call, index: usize) -> Outcome<[u8; 4]> {
 /// `writeHead(target, first, length, masked, key) -> size`: the header of a frame whose first byte is `first`.
 fn write_head(call: &Call) -> Outcome<i32> {
     let (first, length) = (call.int(1)?, call.size(2)?);
-    let mask = if call.flag(3)? { Some(key(call, 4)?) } else { None };
+    let mask = if call.flag(3)? {
+        Some(key(call, 4)?)
+    } else {
+        None
+    };
     let head = FrameHead {
         fin: first & FIN != 0,
         rsv1: first & RSV1 != 0,

@@ -4,11 +4,11 @@
 //! each received chunk, puts together what arrives in pieces, hands out compressed frames to be inflated, and says for
 //! every item where its bytes lie: in the chunk itself, or in memory of its own until the item is taken.
 
-use std::ops::Range;
 use crate::deflate::InflateError;
 use crate::protocol::{
     validate_utf8, Assembly, Config, Decoder, Event, MessageKind, Payload, ProtocolError,
 };
+use std::ops::Range;
 
 /// Where the bytes of an item lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,9 +45,15 @@ impl From<InflateError> for Failure {
     fn from(error: InflateError) -> Self {
         match error {
             InflateError::TooBig => Failure::Protocol(ProtocolError::MaxPayloadExceeded),
-            InflateError::Corrupt { message, code, errno } => {
-                Failure::Inflate { message, code, errno }
-            }
+            InflateError::Corrupt {
+                message,
+                code,
+                errno,
+            } => Failure::Inflate {
+                message,
+                code,
+                errno,
+            },
         }
     }
 }
@@ -81,7 +87,10 @@ pub enum Item {
 
 impl Item {
     fn failed(failure: impl Into<Failure>) -> Self {
-        Item::Failed { failure: failure.into(), retry: false }
+        Item::Failed {
+            failure: failure.into(),
+            retry: false,
+        }
     }
 
     /// Where its bytes lie, unless it has none.
@@ -183,30 +192,41 @@ impl Inbound {
                 Err(error) => {
                     self.refused = Some(error);
                     let retry = matches!(error, ProtocolError::MaxPayloadExceeded);
-                    return Some(Item::Failed { failure: Failure::Protocol(error), retry });
+                    return Some(Item::Failed {
+                        failure: Failure::Protocol(error),
+                        retry,
+                    });
                 }
             };
             match event {
                 Event::Data(piece) => {
                     if piece.compressed {
-                        let Some(bytes) = chunk.get(piece.range.clone()) else { continue };
+                        let Some(bytes) = chunk.get(piece.range.clone()) else {
+                            continue;
+                        };
                         if !piece.frame_end {
                             self.compressed.extend_from_slice(bytes);
                             continue;
                         }
-                        self.waiting =
-                            Some(Waiting { kind: piece.kind, message_end: piece.message_end });
+                        self.waiting = Some(Waiting {
+                            kind: piece.kind,
+                            message_end: piece.message_end,
+                        });
                         let place = if self.compressed.is_empty() {
                             Place::Chunk(piece.range)
                         } else {
                             self.compressed.extend_from_slice(bytes);
                             Place::Compressed(self.compressed.len())
                         };
-                        return Some(Item::Compressed { place, fin: piece.message_end });
+                        return Some(Item::Compressed {
+                            place,
+                            fin: piece.message_end,
+                        });
                     } else if piece.message_start && piece.message_end {
                         return Some(Item::Message(piece.kind, Place::Chunk(piece.range)));
                     } else {
-                        self.store.append(chunk.get(piece.range).unwrap_or_default());
+                        self.store
+                            .append(chunk.get(piece.range).unwrap_or_default());
                         if piece.frame_end {
                             self.store.end_frame();
                         }
@@ -229,7 +249,9 @@ impl Inbound {
     /// Moves `position` past what has failed in `chunk`, for chunks that come in spite of it. Those, and the rest of
     /// this one, begin anew.
     pub fn go_on(&mut self, chunk: &[u8], position: &mut usize) {
-        let Some(error) = self.refused.take() else { return };
+        let Some(error) = self.refused.take() else {
+            return;
+        };
         if self.decoder.go_on_after(error, chunk, position) {
             self.store.finish_message();
         }
@@ -261,7 +283,10 @@ impl Inbound {
             (contents, Place::Supplied(contents.len()))
         } else {
             let range = self.finish();
-            (self.store.bytes().get(range.clone()).unwrap_or_default(), Place::Store(range))
+            (
+                self.store.bytes().get(range.clone()).unwrap_or_default(),
+                Place::Store(range),
+            )
         };
         if waiting.kind == MessageKind::Text && !skip && !validate_utf8(text) {
             return Some(Item::failed(Failure::Protocol(ProtocolError::InvalidUtf8)));

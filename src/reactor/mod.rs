@@ -7,10 +7,10 @@ mod inbound;
 mod input;
 #[cfg(unix)]
 mod outgoing;
-#[cfg(unix)]
-pub mod uv;
 #[cfg(all(test, unix))]
 mod tests;
+#[cfg(unix)]
+pub mod uv;
 
 #[cfg(unix)]
 pub use connection::{Connection, Read};

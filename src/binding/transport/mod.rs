@@ -21,7 +21,7 @@ use super::environment::Environment;
 use super::raw::{check, raw_functions, Call, Fault, Outcome, Reply};
 use super::receive::{array, Span, IN_CHUNK, IN_INPUT, MORE, STRIDE, USED_UP, WAITING};
 use crate::reactor::uv::Library;
-use crate::reactor::{Connection, Inbound, Input, Item, Place, Step};
+use crate::reactor::{Connection, Inbound, Input, Item, Place, Read, Step};
 use driver::Driver;
 use link::Link;
 use shared::Shared;
@@ -53,6 +53,7 @@ raw_functions!(export:
     "nativeCounters" => counters,
     "nativeUnread" => unread,
     "nativeUnsent" => unsent,
+    "nativeReadOnce" => read_once,
     "nativeClose" => close,
 );
 
@@ -365,9 +366,24 @@ fn unread(call: &Call) -> Outcome<sys::napi_value> {
     Ok(buffer(call.env, &bytes))
 }
 
+/// What one read of a paused connection fetches, as much as Node would have read ahead.
+const READ_AHEAD: usize = 64 * 1024;
+
+/// `nativeReadOnce(id) -> Buffer`: what has arrived on a connection that is paused.
+fn read_once(call: &Call) -> Outcome<sys::napi_value> {
+    let mut room = vec![0; READ_AHEAD];
+    let count = with_link(call, |link| match link.connection.read(&mut room) {
+        Read::Bytes(count) => count,
+        _ => 0,
+    })?;
+    Ok(buffer(call.env, room.get(..count).unwrap_or_default()))
+}
+
 /// `nativeUnsent(id) -> Buffer`: takes what is not written yet, for somebody else to write.
 fn unsent(call: &Call) -> Outcome<sys::napi_value> {
-    let bytes = driver(call)?.take_unsent(call.size(0)?).ok_or(NO_CONNECTION)?;
+    let bytes = driver(call)?
+        .take_unsent(call.size(0)?)
+        .ok_or(NO_CONNECTION)?;
     Ok(buffer(call.env, &bytes))
 }
 
