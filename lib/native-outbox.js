@@ -120,7 +120,6 @@ class NativeOutbox {
       // Rust masks what a client sends when it hands it over.
       if (key !== null && !this.isClient) maskBytes(slab, at + size, length, key);
     }
-    if (this.socket.timeout > 0) this.socket._unrefTimer();
     if (typeof callback === 'function') process.nextTick(callBack, this, this.sent, callback);
   }
 
@@ -138,6 +137,7 @@ class NativeOutbox {
     if (this.flush !== flush) {
       this.flush = flush;
       this.collected = 0;
+      if (this.socket.timeout > 0) this.socket._unrefTimer();
     }
 
     const at = slabUsed;

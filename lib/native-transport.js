@@ -4,14 +4,22 @@ const net = require('net');
 const { AsyncResource } = require('async_hooks');
 const { getSystemErrorName } = require('util');
 
-const inbox = require('./inbox');
+const {
+  cells,
+  FETCHED,
+  HOLDING,
+  INPUT,
+  IN_INPUT,
+  PLACE_MASK,
+  PLACE_SHIFT,
+  POSITION,
+  STRIDE
+} = require('./inbox');
 const native = require('./native');
 const NativeOutbox = require('./native-outbox');
 const { EMPTY_BUFFER } = require('./constants');
 const { atExit, flushAll } = require('./outbox');
 const { attachOutbox } = require('./stream-transport');
-
-const { cells } = inbox;
 
 /*
  * The transport for plain TCP and Unix-domain sockets: Rust reads and writes the socket's descriptor on Node's own loop,
@@ -112,7 +120,7 @@ class NativeConnection {
     if (socket.timeout > 0) socket._unrefTimer();
     this.isTelling = true;
     try {
-      receiver.write(inbox.INPUT);
+      receiver.write(INPUT);
     } finally {
       this.isTelling = false;
     }
@@ -126,13 +134,13 @@ class NativeConnection {
    * @returns {number} how many descriptors there are
    */
   fill(base, single) {
-    if (arena.length - arenaUsed < ARENA_REST || cells[inbox.HOLDING] === 1) {
+    if (arena.length - arenaUsed < ARENA_REST || cells[HOLDING] === 1) {
       arena = Buffer.allocUnsafeSlow(ARENA_SIZE);
       arenaUsed = 0;
     }
-    cells[inbox.HOLDING] = 0;
+    cells[HOLDING] = 0;
     const count = native.nativeFill(this.id, arena, arenaUsed, base, single);
-    arenaUsed = cells[inbox.POSITION];
+    arenaUsed = cells[POSITION];
     this.receiver._arena = arena;
     this.fetch(base, count);
     return count;
@@ -141,12 +149,12 @@ class NativeConnection {
   /** Large payloads are fetched before anything can happen to the input. */
   fetch(base, count) {
     const fetched = [];
-    for (let at = base; at < base + count * inbox.STRIDE; at += inbox.STRIDE) {
-      const place = (cells[at] >> inbox.PLACE_SHIFT) & inbox.PLACE_MASK;
-      if (place !== inbox.IN_INPUT) continue;
+    for (let at = base; at < base + count * STRIDE; at += STRIDE) {
+      const place = (cells[at] >> PLACE_SHIFT) & PLACE_MASK;
+      if (place !== IN_INPUT) continue;
       const bytes = Buffer.allocUnsafeSlow(cells[at + 2] >>> 0);
       native.nativeTake(this.id, cells[at + 1] >>> 0, bytes);
-      cells[at] += (inbox.FETCHED - inbox.IN_INPUT) << inbox.PLACE_SHIFT;
+      cells[at] += (FETCHED - IN_INPUT) << PLACE_SHIFT;
       cells[at + 1] = fetched.push(bytes) - 1;
     }
     this.receiver._fetched = fetched;

@@ -2,7 +2,31 @@
 
 const { Writable } = require('stream');
 
-const inbox = require('./inbox');
+const {
+  cells,
+  BINARY,
+  CAPACITY,
+  CLOSE,
+  COMPRESSED,
+  FAILED,
+  FETCHED,
+  FIN,
+  INPUT,
+  IN_CHUNK,
+  IN_STORE,
+  KIND_MASK,
+  PING,
+  PLACE_MASK,
+  PLACE_SHIFT,
+  POSITION,
+  STOPPED,
+  STRIDE,
+  SUPPLIED,
+  TEXT,
+  TOP,
+  USED_UP,
+  WAITING
+} = require('./inbox');
 const native = require('./native');
 const PerMessageDeflate = require('./permessage-deflate');
 const { FastBuffer, toArrayBuffer } = require('./buffers');
@@ -10,13 +34,15 @@ const { beginDelivery, endDelivery } = require('./outbox');
 const { BINARY_TYPES, EMPTY_BUFFER, kStatusCode, kWebSocket } = require('./constants');
 const { failure } = require('./failure');
 
-const { cells, STRIDE } = inbox;
-
 /**
  * After a listener has thrown, the rest of its chunk waits this long, in milliseconds: whoever handles the exception may
  * want to end the connection or the process first.
  */
 const AFTER_EXCEPTION = 10;
+
+/** The first integers of descriptors of messages that lie whole in the chunk. */
+const TEXT_IN_CHUNK = TEXT | (IN_CHUNK << PLACE_SHIFT);
+const BINARY_IN_CHUNK = BINARY | (IN_CHUNK << PLACE_SHIFT);
 
 /** The values of `_state` that something outside may ask for, as in ws. */
 const GET_INFO = 0;
@@ -211,7 +237,7 @@ class Receiver extends Writable {
   /** Turns to the first of the chunks that wait. */
   _nextChunk() {
     const chunk = this._backlog.shift();
-    this._isInput = chunk === inbox.INPUT;
+    this._isInput = chunk === INPUT;
     this._chunk = this._isInput ? EMPTY_BUFFER : chunk;
     this._position = 0;
   }
@@ -222,14 +248,14 @@ class Receiver extends Writable {
       if (this._id === -1) return;
       // The extension may be put in place later.
       if (this._allowsDeflate() !== this._deflateAllowed) this._configure();
-      const base = cells[inbox.TOP];
+      const base = cells[TOP];
       this._limitsChanged = false;
       const count = this._decode(base);
-      const stopped = cells[inbox.STOPPED];
+      const stopped = cells[STOPPED];
 
       if (count > 0 && !this._deliver(base, count)) return;
-      if (stopped === inbox.WAITING) return;
-      if (stopped === inbox.USED_UP) {
+      if (stopped === WAITING) return;
+      if (stopped === USED_UP) {
         if (this._backlog.length === 0) break;
         this._nextChunk();
       }
@@ -255,7 +281,7 @@ class Receiver extends Writable {
       this._position = 0;
     }
     const count = native.decode(this._id, this._chunk, this._position, base, single);
-    this._position = cells[inbox.POSITION];
+    this._position = cells[POSITION];
     return count;
   }
 
@@ -283,8 +309,10 @@ class Receiver extends Writable {
    */
   _deliver(base, count, inflated = false) {
     const end = base + count * STRIDE;
+    const { buffer: memory, byteOffset: offset } = this._isInput ? this._arena : this._chunk;
+    let isPlain = this._binaryType === 'nodebuffer';
     let at = base;
-    cells[inbox.TOP] = end;
+    cells[TOP] = end;
     try {
       while (at < end) {
         const head = cells[at];
@@ -293,26 +321,35 @@ class Receiver extends Writable {
         const extra = cells[at + 3];
         at += STRIDE;
 
-        const kind = head & inbox.KIND_MASK;
-        if (kind <= inbox.BINARY && this._limitsChanged && this._isTooLong(length)) {
+        const kind = head & KIND_MASK;
+        if (head === TEXT_IN_CHUNK || (head === BINARY_IN_CHUNK && isPlain)) {
+          if (length > 0 && this._allowSynchronousEvents && !this._limitsChanged) {
+            // By far the most frequent case.
+            this._isInflating = false;
+            this.emit('message', new FastBuffer(memory, offset + start, length), kind === BINARY);
+            isPlain = this._binaryType === 'nodebuffer';
+            continue;
+          }
+        }
+        if (kind <= BINARY && this._limitsChanged && this._isTooLong(length)) {
           return this._fail(
             limitError('Max payload size exceeded', 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH', 1009)
           );
         }
-        if (kind === inbox.FAILED) {
+        if (kind === FAILED) {
           // A limit that was raised since may let the same bytes pass.
           if (this._limitsChanged && extra === 1) return true;
           const error = failure(this._deliver);
           this._passFailure();
           return this._fail(error);
         }
-        if (kind === inbox.COMPRESSED) return this._inflate(head, start, length);
+        if (kind === COMPRESSED) return this._inflate(head, start, length);
 
         const data = this._data(head, start, length, kind);
-        if (kind <= inbox.BINARY && place(head) === inbox.IN_CHUNK) this._isInflating = false;
-        if (kind === inbox.CLOSE) return this._conclude(extra, data);
+        if (kind <= BINARY && place(head) === IN_CHUNK) this._isInflating = false;
+        if (kind === CLOSE) return this._conclude(extra, data);
         // Inflated text has had a turn of its own already; ws gives inflated binary messages another one.
-        if (this._allowSynchronousEvents || (inflated && kind === inbox.TEXT)) {
+        if (this._allowSynchronousEvents || (inflated && kind === TEXT)) {
           this._emitItem(kind, data);
         } else {
           setImmediate(() => this._deliverLater(kind, data));
@@ -324,7 +361,7 @@ class Receiver extends Writable {
       this._postpone(at, end);
       throw error;
     } finally {
-      cells[inbox.TOP] = base;
+      cells[TOP] = base;
     }
   }
 
@@ -355,8 +392,8 @@ class Receiver extends Writable {
 
   /** @param {number[][]} items descriptors that were set aside */
   _redeliver(items) {
-    const base = cells[inbox.TOP];
-    const room = Math.floor((inbox.CAPACITY - base) / STRIDE);
+    const base = cells[TOP];
+    const room = Math.floor((CAPACITY - base) / STRIDE);
     const now = items.slice(0, room);
     now.forEach((item, index) => cells.set(item, base + index * STRIDE));
     if (!this._deliver(base, now.length)) return;
@@ -375,19 +412,19 @@ class Receiver extends Writable {
   _data(head, start, length, kind) {
     const where = place(head);
     const bytes = length === 0 ? EMPTY_BUFFER : this._bytes(where, start, length);
-    if (kind !== inbox.BINARY || this._binaryType === 'nodebuffer') return bytes;
+    if (kind !== BINARY || this._binaryType === 'nodebuffer') return bytes;
     if (this._binaryType === 'arraybuffer') return toArrayBuffer(bytes);
     const fragments = length === 0 ? [] : this._fragments(where, start, bytes);
     return this._binaryType === 'blob' ? new Blob(fragments) : fragments;
   }
 
   _bytes(where, start, length) {
-    if (where === inbox.IN_CHUNK) {
+    if (where === IN_CHUNK) {
       const chunk = this._isInput ? this._arena : this._chunk;
       return new FastBuffer(chunk.buffer, chunk.byteOffset + start, length);
     }
-    if (where === inbox.SUPPLIED) return this._contents;
-    if (where === inbox.FETCHED) return this._fetched[start];
+    if (where === SUPPLIED) return this._contents;
+    if (where === FETCHED) return this._fetched[start];
     const bytes = Buffer.allocUnsafe(length);
     native.take(this._id, where, start, bytes);
     return bytes;
@@ -395,7 +432,7 @@ class Receiver extends Writable {
 
   /** Cuts a message where its frames ended. */
   _fragments(where, start, bytes) {
-    if (where !== inbox.IN_STORE) return [bytes];
+    if (where !== IN_STORE) return [bytes];
     let from = 0;
     return native.frameEnds(this._id, start, bytes.length).map((end) => {
       const fragment = bytes.subarray(from, end);
@@ -406,13 +443,13 @@ class Receiver extends Writable {
 
   _emitItem(kind, data) {
     switch (kind) {
-      case inbox.TEXT:
+      case TEXT:
         this.emit('message', data, false);
         break;
-      case inbox.BINARY:
+      case BINARY:
         this.emit('message', data, true);
         break;
-      case inbox.PING:
+      case PING:
         this.emit('ping', data);
         break;
       default:
@@ -462,7 +499,7 @@ class Receiver extends Writable {
    */
   _inflate(head, start, length) {
     const frame = length === 0 ? EMPTY_BUFFER : this._bytes(place(head), start, length);
-    const fin = (head & inbox.FIN) !== 0;
+    const fin = (head & FIN) !== 0;
     this._isInflating = true;
     this._extensions[PerMessageDeflate.extensionName].decompress(frame, fin, (error, contents) => {
       if (this._id === -1) return;
@@ -474,9 +511,9 @@ class Receiver extends Writable {
 
   /** @param {Buffer} contents of the frame that is being waited for */
   _inflated(contents) {
-    const count = native.supply(this._id, contents, cells[inbox.TOP]);
+    const count = native.supply(this._id, contents, cells[TOP]);
     this._contents = contents;
-    const goOn = count === 0 || this._deliver(cells[inbox.TOP], count, true);
+    const goOn = count === 0 || this._deliver(cells[TOP], count, true);
     this._contents = EMPTY_BUFFER;
     if (goOn) this._advance();
   }
@@ -484,7 +521,7 @@ class Receiver extends Writable {
 
 /** Where the bytes lie that a descriptor speaks of. */
 function place(head) {
-  return (head >> inbox.PLACE_SHIFT) & inbox.PLACE_MASK;
+  return (head >> PLACE_SHIFT) & PLACE_MASK;
 }
 
 /**

@@ -203,11 +203,13 @@ class Sender {
    */
   send(data, options, callback) {
     let payload = data;
+    let blob = null;
     let byteLength;
     let readOnly = false;
     if (typeof data === 'string') {
       byteLength = Buffer.byteLength(data);
     } else if (!ArrayBuffer.isView(data) && isBlob(data)) {
+      blob = data;
       byteLength = data.size;
     } else {
       readOnly = isCallersMemory(data);
@@ -225,7 +227,13 @@ class Sender {
     }
     if (options.fin) this._firstFragment = true;
 
-    const frame = { fin: options.fin, rsv1, opcode, mask: options.mask, readOnly, byteLength };
+    const { fin, mask } = options;
+    if (this._state === DEFAULT && this._outbox !== null && !this._compress && payload !== blob) {
+      // By far the most frequent case.
+      this._collect(payload, byteLength, (fin ? FIN : 0) | opcode, mask, callback);
+      return;
+    }
+    const frame = { fin, rsv1, opcode, mask, readOnly, byteLength };
     this._submit(payload, this._compress, frame, callback);
   }
 
@@ -287,13 +295,26 @@ class Sender {
       return;
     }
 
+    const first = (frame.fin ? FIN : 0) | (frame.rsv1 ? RSV1 : 0) | frame.opcode;
+    this._collect(payload, frame.byteLength, first, frame.mask, callback);
+  }
+
+  /**
+   * Puts a frame into the outbox.
+   *
+   * @param {Buffer|string} payload
+   * @param {number} byteLength
+   * @param {number} first the first byte of the header
+   * @param {boolean} mask
+   * @param {Function} [callback]
+   */
+  _collect(payload, byteLength, first, mask, callback) {
     let key = null;
-    if (frame.mask) {
+    if (mask) {
       key = this._maskBuffer || sharedKey;
       makeKey(key, this._generateMask);
     }
-    const first = (frame.fin ? FIN : 0) | (frame.rsv1 ? RSV1 : 0) | frame.opcode;
-    outbox.frame(first, payload, frame.byteLength, key, callback);
+    this._outbox.frame(first, payload, byteLength, key, callback);
   }
 
   _deflate(payload, frame, callback) {

@@ -245,14 +245,14 @@ class WebSocket extends EventEmitter {
       return;
     }
 
+    const deflates = this._extensions['permessage-deflate'] !== undefined;
     const resolved = {
       binary: typeof data !== 'string',
       mask: !this._isServer,
-      compress: true,
+      compress: deflates,
       fin: true
     };
-    if (options) Object.assign(resolved, options);
-    if (!this._extensions[PerMessageDeflate.extensionName]) resolved.compress = false;
+    if (options) overrule(resolved, options, deflates);
     this._sender.send(data || EMPTY_BUFFER, resolved, callback);
   }
 
@@ -287,6 +287,17 @@ class WebSocket extends EventEmitter {
       this._readyState = CLOSING;
       this._socket.destroy();
     }
+  }
+}
+
+/** Puts what a caller of `send()` asks for, be it `undefined`, in the place of the defaults. */
+function overrule(resolved, options, deflates) {
+  const { binary, compress, fin, mask } = options;
+  if (binary !== undefined || Object.hasOwn(options, 'binary')) resolved.binary = binary;
+  if (mask !== undefined || Object.hasOwn(options, 'mask')) resolved.mask = mask;
+  if (fin !== undefined || Object.hasOwn(options, 'fin')) resolved.fin = fin;
+  if (deflates && (compress !== undefined || Object.hasOwn(options, 'compress'))) {
+    resolved.compress = compress;
   }
 }
 

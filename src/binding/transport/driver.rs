@@ -28,8 +28,6 @@ const WRITABLE: i32 = 1;
 const EOF: i32 = 2;
 const ERROR: i32 = 3;
 
-/// What a connection is read with first; when that was filled, there is likely more.
-const FIRST_READ: usize = 64 * 1024;
 /// The memory that all connections are read into.
 const SCRATCH: usize = 256 * 1024;
 /// Reads of one connection before the others have their turn.
@@ -467,12 +465,11 @@ impl Driver {
     }
 
     fn read(&self, id: usize, serial: u64) {
-        for attempt in 0..READS_PER_TURN {
+        for _ in 0..READS_PER_TURN {
             if !self.is_current(id, serial) {
                 return;
             }
-            let size = if attempt == 0 { FIRST_READ } else { SCRATCH };
-            match self.read_once(id, size) {
+            match self.read_once(id) {
                 None | Some((Read::Nothing, _)) => return,
                 Some((Read::End, _)) => {
                     self.dispatch(id, EOF, 0.0);
@@ -486,7 +483,7 @@ impl Driver {
                     if !is_discarded {
                         self.tell_input(id, serial);
                     }
-                    if count < size {
+                    if count < SCRATCH {
                         return;
                     }
                 }
@@ -495,18 +492,17 @@ impl Driver {
     }
 
     /// Reads once, and says whether what was read is dropped.
-    fn read_once(&self, id: usize, size: usize) -> Option<(Read, bool)> {
+    fn read_once(&self, id: usize) -> Option<(Read, bool)> {
         let mut scratch = self.scratch.borrow_mut();
         if scratch.is_empty() {
             scratch.resize(SCRATCH, 0);
         }
-        let room = scratch.get_mut(..size)?;
         self.with_link(id, |link| {
             let connection = &mut link.connection;
             if !connection.wants_to_read() {
                 return None;
             }
-            let outcome = connection.read(room);
+            let outcome = connection.read(&mut scratch);
             if let (Read::Bytes(count), false) = (outcome, connection.discarding) {
                 connection.input = Some(Input::in_scratch(count));
             }
