@@ -26,6 +26,44 @@ const INFLATE_IN_PLACE = 32 * 1024;
 /** How many jobs leave the thread at once: one number for the whole process, as the first instance asks for it. */
 const DEFAULT_CONCURRENCY = 10;
 
+/**
+ * This many connections keep their zlib states, some 420 KiB each; of the others only the text is kept that their
+ * contexts consist of, and the states are made anew from it, which takes about 10 µs.
+ */
+const MOST_AWAKE = 64;
+
+/** A connection that compressed nothing for this long, in milliseconds, gives its states back too. */
+const IDLE_AFTER = 1000;
+
+/** Instances that hold zlib states, the one used last at the end; the value is when it was used. */
+const awake = new Map();
+
+let sweeper = null;
+
+/** @param {PerMessageDeflate} instance has just been used */
+function keepAwake(instance) {
+  awake.delete(instance);
+  awake.set(instance, Date.now());
+  if (awake.size > MOST_AWAKE) putToSleep(awake.keys().next().value);
+  sweeper ??= setInterval(sweep, IDLE_AFTER).unref();
+}
+
+function putToSleep(instance) {
+  awake.delete(instance);
+  if (instance._id !== -1) native.sleepCodec(instance._id);
+}
+
+function sweep() {
+  const before = Date.now() - IDLE_AFTER;
+  for (const [instance, usedAt] of awake) {
+    if (usedAt > before) break;
+    putToSleep(instance);
+  }
+  if (awake.size > 0) return;
+  clearInterval(sweeper);
+  sweeper = null;
+}
+
 /** Gives the Rust half of an instance back when the instance is collected. */
 const forgotten = new FinalizationRegistry((id) => native.releaseCodec(id));
 
@@ -124,6 +162,7 @@ class PerMessageDeflate {
     if (this._id !== -1) {
       forgotten.unregister(this);
       native.releaseCodec(this._id);
+      awake.delete(this);
       this._id = -1;
     }
     for (const direction of [this._compression, this._decompression]) {
@@ -203,6 +242,7 @@ class PerMessageDeflate {
   /** @param {Buffer|null} result `null` when the data could not be processed */
   _settle(direction, job, result) {
     const error = result === null ? failure() : null;
+    keepAwake(this);
     direction.shift();
     if (direction.length > 0) this._work(direction, direction[0]);
     if (error) job.callback(error);
