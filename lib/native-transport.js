@@ -35,6 +35,9 @@ const READ = 0;
 const WRITABLE = 1;
 const EOF = 2;
 
+/** What a handle does whose bytes Rust waits for. */
+const readNothing = () => 0;
+
 /** Small payloads are copied into shared memory of this size, which is what keeping one of them costs at most. */
 const ARENA_SIZE = 8 * 1024;
 
@@ -544,7 +547,7 @@ function takeOver(socket, head, receiver, sender, onData) {
   const handle = socket._handle;
   handle.readStop();
   // What resumes the stream must not make Node read the bytes that Rust waits for.
-  handle.readStart = () => 0;
+  handle.readStart = readNothing;
   const buffered = socket._readableState.length > 0 ? socket.read() : null;
   if (buffered !== null) head = Buffer.concat([head, buffered]);
   let connection;

@@ -27,8 +27,6 @@ pub struct Connection {
     pub input: Option<Input>,
     /// JavaScript does not want to read.
     pub paused: bool,
-    /// What arrives is dropped.
-    pub discarding: bool,
     ended: bool,
     error: Option<i32>,
     bytes_read: u64,
@@ -51,7 +49,6 @@ impl Connection {
             backlog: Backlog::default(),
             input: None,
             paused: false,
-            discarding: false,
             ended: false,
             error: None,
             bytes_read: 0,

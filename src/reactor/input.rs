@@ -115,12 +115,6 @@ impl Input {
         }
     }
 
-    /// Drops what is left; the bytes stay as they are.
-    pub fn discard(&mut self) {
-        self.used_up = true;
-        self.held = None;
-    }
-
     /// Gives an item back that cannot be delivered yet.
     pub fn hold(&mut self, item: Item) {
         self.held = Some(item);

@@ -219,14 +219,3 @@ fn what_follows_a_close_frame_is_not_unread() {
     assert!(input.unread(&scratch).is_empty());
     assert_eq!(input.next(&mut inbound, &mut scratch), Step::UsedUp);
 }
-
-#[test]
-fn discarded_input_yields_nothing_more() {
-    let mut scratch = frames(&[b"first", b"second"]);
-    let mut inbound = server();
-    let mut input = Input::in_scratch(scratch.len());
-    input.next(&mut inbound, &mut scratch);
-    input.discard();
-    assert_eq!(input.next(&mut inbound, &mut scratch), Step::UsedUp);
-    assert!(input.unread(&scratch).is_empty());
-}

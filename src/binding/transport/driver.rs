@@ -235,17 +235,6 @@ impl Driver {
         });
     }
 
-    /// Drops what has arrived and what will arrive.
-    pub fn discard(&self, id: usize) {
-        self.with_link(id, |link| {
-            link.connection.discarding = true;
-            if let Some(input) = &mut link.connection.input {
-                input.discard();
-            }
-        });
-        self.resume(id);
-    }
-
     /// Sends two pieces at once, after what was recorded before.
     pub fn send_now(&self, id: usize, head: &[u8], payload: &[u8]) {
         self.flush();
@@ -470,19 +459,17 @@ impl Driver {
                 return;
             }
             match self.read_once(id) {
-                None | Some((Read::Nothing, _)) => return,
-                Some((Read::End, _)) => {
+                None | Some(Read::Nothing) => return,
+                Some(Read::End) => {
                     self.dispatch(id, EOF, 0.0);
                     return;
                 }
-                Some((Read::Failed, _)) => {
+                Some(Read::Failed) => {
                     self.tell_error(id, serial);
                     return;
                 }
-                Some((Read::Bytes(count), is_discarded)) => {
-                    if !is_discarded {
-                        self.tell_input(id, serial);
-                    }
+                Some(Read::Bytes(count)) => {
+                    self.tell_input(id, serial);
                     if count < SCRATCH {
                         return;
                     }
@@ -492,7 +479,7 @@ impl Driver {
     }
 
     /// Reads once, and says whether what was read is dropped.
-    fn read_once(&self, id: usize) -> Option<(Read, bool)> {
+    fn read_once(&self, id: usize) -> Option<Read> {
         let mut scratch = self.scratch.borrow_mut();
         if scratch.is_empty() {
             scratch.resize(SCRATCH, 0);
@@ -503,10 +490,10 @@ impl Driver {
                 return None;
             }
             let outcome = connection.read(&mut scratch);
-            if let (Read::Bytes(count), false) = (outcome, connection.discarding) {
+            if let Read::Bytes(count) = outcome {
                 connection.input = Some(Input::in_scratch(count));
             }
-            Some((outcome, connection.discarding))
+            Some(outcome)
         })?
     }
 

@@ -48,7 +48,6 @@ raw_functions!(export:
     "nativeSendLarge" => send_large,
     "nativePause" => pause,
     "nativeResume" => resume,
-    "nativeDiscard" => discard,
     "nativeRef" => keep_alive,
     "nativeCounters" => counters,
     "nativeUnread" => unread,
@@ -329,12 +328,6 @@ fn pause(call: &Call) -> Outcome<()> {
 /// `nativeResume(id)`: reads again; input that was put aside is told in the next turn of the loop.
 fn resume(call: &Call) -> Outcome<()> {
     driver(call)?.resume(call.size(0)?);
-    Ok(())
-}
-
-/// `nativeDiscard(id)`: from now on what arrives is dropped.
-fn discard(call: &Call) -> Outcome<()> {
-    driver(call)?.discard(call.size(0)?);
     Ok(())
 }
 
