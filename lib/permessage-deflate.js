@@ -30,7 +30,7 @@ const DEFAULT_CONCURRENCY = 10;
  * This many connections keep their zlib states, some 420 KiB each; of the others only the text is kept that their
  * contexts consist of, and the states are made anew from it, which takes about 10 µs.
  */
-const MOST_AWAKE = 64;
+const MOST_AWAKE = 80;
 
 /** A connection that compressed nothing for this long, in milliseconds, gives its states back too. */
 const IDLE_AFTER = 1000;
