@@ -273,6 +273,25 @@ describe('Receiver binaryType', () => {
     });
   }
 
+  test('changed by a listener of any event counts for what follows in the same chunk', () => {
+    for (const [event, frame] of [
+      ['message', frames.text('first')],
+      ['ping', frames.ping('first')],
+      ['pong', frames.pong('first')]
+    ]) {
+      const receiver = new Receiver();
+      receiver.once(event, () => {
+        receiver._binaryType = 'arraybuffer';
+      });
+      let last;
+      receiver.on('message', (data) => {
+        last = data;
+      });
+      receiver.write(Buffer.concat([frame, frames.binary('second')]));
+      assert.ok(last instanceof ArrayBuffer, event);
+    }
+  });
+
   test('may change between messages and inside one: the end of the message decides', async () => {
     const receiver = new Receiver({ binaryType: 'nodebuffer' });
     const log = record(receiver);

@@ -310,7 +310,6 @@ class Receiver extends Writable {
   _deliver(base, count, inflated = false) {
     const end = base + count * STRIDE;
     const { buffer: memory, byteOffset: offset } = this._isInput ? this._arena : this._chunk;
-    let isPlain = this._binaryType === 'nodebuffer';
     let at = base;
     cells[TOP] = end;
     try {
@@ -322,12 +321,14 @@ class Receiver extends Writable {
         at += STRIDE;
 
         const kind = head & KIND_MASK;
-        if (head === TEXT_IN_CHUNK || (head === BINARY_IN_CHUNK && isPlain)) {
+        if (
+          head === TEXT_IN_CHUNK ||
+          (head === BINARY_IN_CHUNK && this._binaryType === 'nodebuffer')
+        ) {
           if (length > 0 && this._allowSynchronousEvents && !this._limitsChanged) {
             // By far the most frequent case.
             this._isInflating = false;
             this.emit('message', new FastBuffer(memory, offset + start, length), kind === BINARY);
-            isPlain = this._binaryType === 'nodebuffer';
             continue;
           }
         }
