@@ -62,6 +62,28 @@ describe('A process that exits', () => {
     assert.equal((await exited).code, 0);
   });
 
+  test(
+    'sends what exit handlers send that were added when the connection was open',
+    LIMIT,
+    async (t) => {
+      const wss = await openServer(t);
+      const received = lastWords(wss);
+      const exited = runInChild(
+        t,
+        (WebSocketInChild) => {
+          const ws = new WebSocketInChild(process.env.TEST_URL);
+          ws.on('open', () => {
+            process.on('exit', () => ws.send('goodbye'));
+            process.exit(0);
+          });
+        },
+        { env: { TEST_URL: urlOf(wss) } }
+      );
+      assert.deepEqual((await received).messages, ['goodbye']);
+      assert.equal((await exited).code, 0);
+    }
+  );
+
   test('sends what was sent before an exception that nobody catches', LIMIT, async (t) => {
     const wss = await openServer(t);
     const received = lastWords(wss);

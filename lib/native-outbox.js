@@ -1,7 +1,15 @@
 'use strict';
 
 const native = require('./native');
-const { BY_REFERENCE, MAX_HEAD, callEach, headSize, maskBytes, writeHead } = require('./outbox');
+const {
+  BY_REFERENCE,
+  MAX_HEAD,
+  atExit,
+  callEach,
+  headSize,
+  maskBytes,
+  writeHead
+} = require('./outbox');
 
 /** Frames of all connections are written into this much memory, to be handed over once in a turn of the loop. */
 const SLAB_SIZE = 512 * 1024;
@@ -24,6 +32,8 @@ let queued = null;
 /** How far the slab is used, and the number of the flush that will empty it. */
 let slabUsed = 0;
 let flush = 0;
+/** Whether the process is exiting, so that no turn of the loop will come to flush. */
+let exiting = false;
 const head = Buffer.alloc(MAX_HEAD);
 
 /**
@@ -40,7 +50,9 @@ class NativeOutbox {
     slab = Buffer.allocUnsafeSlow(SLAB_SIZE);
     control = new Int32Array(FIRST_RECORD + RECORD * MOST_RECORDS);
     queued = new Float64Array(FIRST_CAPACITY);
-    return native.nativeStart(dispatch, slab, control, queued);
+    const isStarted = native.nativeStart(dispatch, slab, control, queued);
+    if (isStarted) atExit(flushOnExit);
+    return isStarted;
   }
 
   /**
@@ -121,6 +133,7 @@ class NativeOutbox {
       if (key !== null && !this.isClient) maskBytes(slab, at + size, length, key);
     }
     if (typeof callback === 'function') process.nextTick(callBack, this, this.sent, callback);
+    if (exiting) native.nativeFlush();
   }
 
   /** Room in the slab, noted for this connection. */
@@ -210,6 +223,12 @@ class NativeOutbox {
   refuse(callback) {
     this.socket.write(NOTHING, callback);
   }
+}
+
+/** Listeners that come later may send too: from now on nothing waits. */
+function flushOnExit() {
+  exiting = true;
+  native.nativeFlush();
 }
 
 /** The tick in which a callback is due if the kernel takes at once what it is given, as ws has it. */

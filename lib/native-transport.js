@@ -18,7 +18,7 @@ const {
 const native = require('./native');
 const NativeOutbox = require('./native-outbox');
 const { EMPTY_BUFFER } = require('./constants');
-const { atExit, flushAll } = require('./outbox');
+const { flushAll } = require('./outbox');
 const { attachOutbox } = require('./stream-transport');
 
 /*
@@ -59,7 +59,6 @@ let isStarted;
 function start() {
   if (isStarted === undefined) {
     isStarted = process.env.OXWS_TRANSPORT !== 'stream' && NativeOutbox.start(dispatch);
-    if (isStarted) atExit(() => native.nativeFlush());
   }
   return isStarted;
 }
