@@ -7,6 +7,9 @@ mod negotiation;
 mod raw;
 mod receive;
 mod send;
+// Part of it is used by the native transport alone.
+#[cfg_attr(not(unix), allow(dead_code))]
+mod shared;
 #[cfg(unix)]
 mod transport;
 #[cfg(not(unix))]

@@ -57,7 +57,12 @@ raw_functions!(export:
 
 /// `inbox(fresh) -> Int32Array`: the inbox of this environment; `fresh` becomes it when there is none yet.
 fn inbox(call: &Call) -> Outcome<sys::napi_value> {
-    call.environment.inbox.adopt(call.env, call.value(0)?)
+    let (inbox, fresh) = (&call.environment.inbox, call.value(0)?);
+    if let Some(existing) = inbox.value(call.env)? {
+        return Ok(existing);
+    }
+    inbox.replace(call.env, fresh)?;
+    Ok(fresh)
 }
 
 fn limits(call: &Call, first: usize) -> Outcome<Limits> {

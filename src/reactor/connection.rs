@@ -3,7 +3,6 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use super::input::Input;
 use super::outgoing::{send, Backlog, Sent};
 
 /// The outcome of [`Connection::read`].
@@ -23,8 +22,6 @@ pub enum Read {
 #[derive(Debug)]
 pub struct Connection {
     backlog: Backlog,
-    /// What the last read brought, while it is not used up.
-    pub input: Option<Input>,
     /// JavaScript does not want to read.
     pub paused: bool,
     ended: bool,
@@ -47,7 +44,6 @@ impl Connection {
         set_nonblocking(&socket)?;
         Ok(Self {
             backlog: Backlog::default(),
-            input: None,
             paused: false,
             ended: false,
             error: None,
@@ -89,8 +85,7 @@ impl Connection {
 
     /// Whether it makes sense to wait for something to read.
     pub fn wants_to_read(&self) -> bool {
-        let is_full = self.input.as_ref().is_some_and(Input::is_aside);
-        !(self.paused || self.ended || is_full || self.error.is_some())
+        !(self.paused || self.ended || self.error.is_some())
     }
 
     /// Whether it makes sense to wait for room to write.

@@ -1,30 +1,29 @@
-//! One connection and its place in the loop.
+//! One connection, as the transport of an environment knows it.
 
-use std::ffi::c_int;
-use std::io;
-use std::rc::Rc;
-
-use crate::binding::environment::Environment;
-use crate::reactor::uv::{self, Handle, Library};
-use crate::reactor::Connection;
+use super::polled::Polled;
+use crate::reactor::{Connection, Input};
 
 /// The end of a chain of records.
 pub const NONE: usize = usize::MAX;
 
-/// A connection and how it hangs in the loop.
+/// Who reads and writes a connection.
+pub enum Pump {
+    /// The JavaScript thread, when Node's loop says so.
+    Loop(Polled),
+}
+
+/// A connection and what JavaScript has to do with it.
 pub struct Link {
-    // First, because it must be closed before the connection's descriptor is.
-    poll: Handle<Watcher>,
-    /// The connection.
-    pub connection: Connection,
+    /// The connection, with what drives it.
+    pub pump: Pump,
+    /// What was read, while JavaScript has not got all of it.
+    pub input: Option<Input>,
     /// The number of the receiver that decodes for it.
     pub receiver: usize,
     /// Whether what it sends is to be masked.
     pub masked: bool,
     /// Tells it from others that had the same number.
     pub serial: u64,
-    /// What the poll handle watches for.
-    pub watched: c_int,
     /// Whether it waits in `Driver::ready`.
     pub is_ready: bool,
     /// JavaScript asked for more since it was told last.
@@ -36,72 +35,45 @@ pub struct Link {
 }
 
 impl Link {
-    /// Hangs a connection into the loop and starts reading.
-    pub fn open(
-        library: &Rc<Library>,
-        owner: Watcher,
-        connection: Connection,
-        receiver: usize,
-        masked: bool,
-    ) -> io::Result<Self> {
-        let serial = owner.serial;
-        let poll = Handle::poll(library, connection.socket(), owner)?;
-        poll.watch(uv::READABLE)?;
-        Ok(Self {
-            poll,
-            connection,
+    /// A connection that JavaScript has not been told anything of.
+    pub fn new(pump: Pump, receiver: usize, masked: bool, serial: u64) -> Self {
+        Self {
+            pump,
+            input: None,
             receiver,
             masked,
             serial,
-            watched: uv::READABLE,
             is_ready: false,
             resumed: false,
             told_error: false,
             records: (NONE, NONE),
-        })
+        }
     }
 
-    /// Has the loop watch for what the connection waits for. Reading is given up only when something unwanted has
-    /// come (`eager`): most pauses end before that.
+    /// Uses the connection itself.
+    pub fn with_connection<T>(&mut self, body: impl FnOnce(&mut Connection) -> T) -> T {
+        match &mut self.pump {
+            Pump::Loop(polled) => body(&mut polled.connection),
+        }
+    }
+
+    /// Whether JavaScript has left input, so that no more is read.
+    pub fn is_full(&self) -> bool {
+        self.input.as_ref().is_some_and(Input::is_aside)
+    }
+
+    /// Has the connection watched for what it waits for; see [`Polled::watch`].
     pub fn watch(&mut self, eager: bool) {
-        let mut wanted = 0;
-        if self.connection.wants_to_read() {
-            wanted |= uv::READABLE;
-        }
-        if self.connection.wants_to_write() {
-            wanted |= uv::WRITABLE;
-        }
-        if !eager {
-            wanted |= self.watched & uv::READABLE;
-        }
-        if wanted != self.watched {
-            match self.poll.watch(wanted) {
-                Ok(()) => self.watched = wanted,
-                Err(error) => self.connection.fail(&error),
-            }
+        let is_full = self.is_full();
+        match &mut self.pump {
+            Pump::Loop(polled) => polled.watch(is_full, eager),
         }
     }
 
-    /// Whether the connection's poll handle keeps the process alive.
+    /// Whether the connection keeps the process alive.
     pub fn keep_alive(&self, keep: bool) {
-        self.poll.keep_alive(keep);
-    }
-}
-
-/// The owner of a poll handle.
-pub struct Watcher {
-    /// Where the driver is.
-    pub environment: Rc<Environment>,
-    /// The connection's number.
-    pub id: usize,
-    /// As [`Link::serial`].
-    pub serial: u64,
-}
-
-impl uv::Owner for Watcher {
-    fn wake(&self, status: c_int, events: c_int) {
-        if let Some(driver) = self.environment.transport.driver.get() {
-            driver.wake(self, status, events);
+        match &self.pump {
+            Pump::Loop(polled) => polled.keep_alive(keep),
         }
     }
 }

@@ -6,8 +6,9 @@
 //! and where its frames begin and end in the slab.
 
 mod driver;
+mod flush;
 mod link;
-mod shared;
+mod polled;
 
 use std::cell::OnceCell;
 use std::ffi::c_void;
@@ -20,11 +21,11 @@ use super::codec::buffer;
 use super::environment::Environment;
 use super::raw::{check, raw_functions, Call, Fault, Outcome, Reply};
 use super::receive::{array, Span, IN_CHUNK, IN_INPUT, MORE, STRIDE, USED_UP, WAITING};
+use super::shared::Shared;
 use crate::reactor::uv::Library;
 use crate::reactor::{Connection, Inbound, Input, Item, Place, Read, Step};
 use driver::Driver;
 use link::Link;
-use shared::Shared;
 
 /// Payloads up to this size are copied into JavaScript's arena; larger ones are fetched one by one.
 const ARENA_ITEM: usize = 4096;
@@ -172,7 +173,7 @@ fn fill(call: &Call) -> Outcome<i32> {
             let inbound = receivers
                 .get_mut(link.receiver)
                 .ok_or(Fault::Type("no such receiver"))?;
-            Ok(match &mut link.connection.input {
+            Ok(match &mut link.input {
                 Some(input) => {
                     decode_input(environment, inbound, input, scratch, arena, base, single)
                 }
@@ -284,7 +285,7 @@ fn take(call: &Call) -> Outcome<()> {
     let target = unsafe { call.bytes(2)? };
     driver(call)?
         .with_input(call.size(0)?, |link, scratch| {
-            let input = link.connection.input.as_ref()?;
+            let input = link.input.as_ref()?;
             let end = start.checked_add(target.len())?;
             target.copy_from_slice(input.bytes(scratch).get(start..end)?);
             Some(())
@@ -339,7 +340,9 @@ fn keep_alive(call: &Call) -> Outcome<()> {
 
 /// `nativeCounters(id) -> [bytesRead, bytesWritten]`
 fn counters(call: &Call) -> Outcome<sys::napi_value> {
-    let (read, written) = with_link(call, |link| link.connection.counters())?;
+    let (read, written) = with_link(call, |link| {
+        link.with_connection(|connection| connection.counters())
+    })?;
     array(
         call.env,
         [read, written]
@@ -352,7 +355,7 @@ fn counters(call: &Call) -> Outcome<sys::napi_value> {
 fn unread(call: &Call) -> Outcome<sys::napi_value> {
     let bytes = driver(call)?
         .with_input(call.size(0)?, |link, scratch| {
-            let input = link.connection.input.as_ref();
+            let input = link.input.as_ref();
             input.map_or(Vec::new(), |input| input.unread(scratch).to_vec())
         })
         .ok_or(NO_CONNECTION)?;
@@ -365,9 +368,11 @@ const READ_AHEAD: usize = 64 * 1024;
 /// `nativeReadOnce(id) -> Buffer`: what has arrived on a connection that is paused.
 fn read_once(call: &Call) -> Outcome<sys::napi_value> {
     let mut room = vec![0; READ_AHEAD];
-    let count = with_link(call, |link| match link.connection.read(&mut room) {
-        Read::Bytes(count) => count,
-        _ => 0,
+    let count = with_link(call, |link| {
+        match link.with_connection(|connection| connection.read(&mut room)) {
+            Read::Bytes(count) => count,
+            _ => 0,
+        }
     })?;
     Ok(buffer(call.env, room.get(..count).unwrap_or_default()))
 }
@@ -383,6 +388,6 @@ fn unsent(call: &Call) -> Outcome<sys::napi_value> {
 /// `nativeClose(id)`: writes what the kernel takes and gives the connection up.
 fn close(call: &Call) -> Outcome<()> {
     let mut link = driver(call)?.close(call.size(0)?).ok_or(NO_CONNECTION)?;
-    link.connection.drain();
+    link.with_connection(Connection::drain);
     Ok(())
 }

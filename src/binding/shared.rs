@@ -1,4 +1,4 @@
-//! Memory that JavaScript allocated once and shares with the transport for good.
+//! Memory that JavaScript allocated once and shares with this side for good.
 
 use std::cell::Cell;
 use std::ptr;
@@ -12,6 +12,17 @@ pub struct Shared<T> {
     data: Cell<*mut T>,
     length: Cell<usize>,
     reference: Cell<sys::napi_ref>,
+}
+
+impl<T> Default for Shared<T> {
+    /// No memory yet.
+    fn default() -> Self {
+        Self {
+            data: Cell::new(ptr::null_mut()),
+            length: Cell::new(0),
+            reference: Cell::new(ptr::null_mut()),
+        }
+    }
 }
 
 /// An element type of a typed array.
@@ -51,6 +62,18 @@ impl<T> Shared<T> {
     pub fn length(&self) -> usize {
         self.length.get()
     }
+
+    /// The array itself, if there is one.
+    pub fn value(&self, env: sys::napi_env) -> Outcome<Option<sys::napi_value>> {
+        if self.reference.get().is_null() {
+            return Ok(None);
+        }
+        let mut value = ptr::null_mut();
+        // SAFETY: the reference is strong and not deleted while it is kept here.
+        let status =
+            unsafe { sys::napi_get_reference_value(env, self.reference.get(), &mut value) };
+        check(status, "the array is gone").map(|()| Some(value))
+    }
 }
 
 impl<T: Element> Shared<T> {
@@ -81,8 +104,11 @@ impl<T: Element> Shared<T> {
         let other = Self::adopt(env, value)?;
         self.data.set(other.data.get());
         self.length.set(other.length.get());
-        // SAFETY: the old reference is deleted once, after its last use.
-        unsafe { sys::napi_delete_reference(env, self.reference.replace(other.reference.get())) };
+        let old = self.reference.replace(other.reference.get());
+        if !old.is_null() {
+            // SAFETY: the old reference is deleted once, after its last use.
+            unsafe { sys::napi_delete_reference(env, old) };
+        }
         Ok(())
     }
 
@@ -98,6 +124,19 @@ impl<T: Element> Shared<T> {
         if index < self.length.get() {
             // SAFETY: as in `get`.
             unsafe { self.data.get().add(index).write(value) };
+        }
+    }
+
+    /// Sets the elements from `index` on, if all of them lie inside.
+    pub fn write(&self, index: usize, values: &[T]) {
+        let fits = index
+            .checked_add(values.len())
+            .is_some_and(|end| end <= self.length.get());
+        if fits {
+            // SAFETY: the range lies inside the array; the rest is as in `get`.
+            unsafe {
+                ptr::copy_nonoverlapping(values.as_ptr(), self.data.get().add(index), values.len());
+            }
         }
     }
 }

@@ -1,0 +1,187 @@
+//! The loop driver: Node's libuv loop says when a socket is ready, and everything happens on the JavaScript thread.
+
+use std::ffi::c_int;
+use std::io;
+use std::rc::Rc;
+
+use super::driver::{Driver, EOF, WRITABLE};
+use super::link::Pump;
+use crate::binding::environment::Environment;
+use crate::reactor::uv::{self, Handle, Library};
+use crate::reactor::{Connection, Input, Read};
+
+/// The memory that all connections are read into.
+const SCRATCH: usize = 256 * 1024;
+/// Reads of one connection before the others have their turn.
+const READS_PER_TURN: usize = 3;
+
+/// A connection that hangs in the loop.
+pub struct Polled {
+    // First, because it must be closed before the connection's descriptor is.
+    poll: Handle<Watcher>,
+    /// What the poll handle watches for.
+    watched: c_int,
+    /// The connection.
+    pub connection: Connection,
+}
+
+impl Polled {
+    /// Hangs a connection into the loop and starts reading.
+    pub fn open(library: &Rc<Library>, owner: Watcher, connection: Connection) -> io::Result<Self> {
+        let poll = Handle::poll(library, connection.socket(), owner)?;
+        poll.watch(uv::READABLE)?;
+        Ok(Self {
+            poll,
+            watched: uv::READABLE,
+            connection,
+        })
+    }
+
+    /// Has the loop watch for what the connection waits for. `is_full` says that JavaScript has input left. Reading
+    /// is given up only when something unwanted has come (`eager`): most pauses end before that.
+    pub fn watch(&mut self, is_full: bool, eager: bool) {
+        let mut wanted = 0;
+        if self.connection.wants_to_read() && !is_full {
+            wanted |= uv::READABLE;
+        }
+        if self.connection.wants_to_write() {
+            wanted |= uv::WRITABLE;
+        }
+        if !eager {
+            wanted |= self.watched & uv::READABLE;
+        }
+        if wanted != self.watched {
+            match self.poll.watch(wanted) {
+                Ok(()) => self.watched = wanted,
+                Err(error) => self.connection.fail(&error),
+            }
+        }
+    }
+
+    /// Whether the poll handle keeps the process alive.
+    pub fn keep_alive(&self, keep: bool) {
+        self.poll.keep_alive(keep);
+    }
+}
+
+/// The owner of a poll handle.
+pub struct Watcher {
+    /// Where the driver is.
+    pub environment: Rc<Environment>,
+    /// The connection's number.
+    pub id: usize,
+    /// As [`super::link::Link::serial`].
+    pub serial: u64,
+}
+
+impl uv::Owner for Watcher {
+    fn wake(&self, status: c_int, events: c_int) {
+        if let Some(driver) = self.environment.transport.driver.get() {
+            driver.wake(self, status, events);
+        }
+    }
+}
+
+impl Driver {
+    /// A socket is ready.
+    fn wake(&self, watcher: &Watcher, status: c_int, events: c_int) {
+        let (id, serial) = (watcher.id, watcher.serial);
+        let unwanted = self.with_polled(id, |polled, is_full| {
+            if status < 0 {
+                // libuv has stopped the handle; reading and writing will tell why.
+                polled.watched = 0;
+            }
+            let connection = &polled.connection;
+            (events & uv::READABLE != 0 && (is_full || !connection.wants_to_read()))
+                || (events & uv::WRITABLE != 0 && !connection.wants_to_write())
+        });
+        // In this order: a peer that has closed may have sent something before.
+        if events & uv::READABLE != 0 || status < 0 {
+            self.read(id, serial);
+        }
+        if events & uv::WRITABLE != 0 || status < 0 {
+            self.write(id, serial);
+        }
+        if self.is_current(id, serial) {
+            self.tell_error(id, serial);
+        }
+        self.with_polled(id, |polled, is_full| {
+            let connection = &polled.connection;
+            let is_over = connection.has_ended() || connection.error().is_some();
+            polled.watch(is_full, is_over || unwanted == Some(true));
+        });
+    }
+
+    /// Uses a connection, and is told whether JavaScript has input of it left.
+    fn with_polled<T>(&self, id: usize, body: impl FnOnce(&mut Polled, bool) -> T) -> Option<T> {
+        self.with_link(id, |link| {
+            let is_full = link.is_full();
+            let Pump::Loop(polled) = &mut link.pump;
+            Some(body(polled, is_full))
+        })?
+    }
+
+    fn write(&self, id: usize, serial: u64) {
+        if !self.is_current(id, serial) {
+            return;
+        }
+        let progress = self.with_polled(id, |Polled { connection, .. }, _| {
+            let before = connection.queued();
+            if before == 0 || connection.error().is_some() {
+                return None;
+            }
+            connection.drain();
+            let queued = connection.queued();
+            self.queued.set(id, queued as f64);
+            (queued < before).then_some(queued)
+        });
+        if let Some(Some(queued)) = progress {
+            self.dispatch(id, WRITABLE, queued as f64);
+        }
+    }
+
+    fn read(&self, id: usize, serial: u64) {
+        for _ in 0..READS_PER_TURN {
+            if !self.is_current(id, serial) {
+                return;
+            }
+            match self.read_once(id) {
+                None | Some(Read::Nothing) => return,
+                Some(Read::End) => {
+                    self.dispatch(id, EOF, 0.0);
+                    return;
+                }
+                Some(Read::Failed) => {
+                    self.tell_error(id, serial);
+                    return;
+                }
+                Some(Read::Bytes(count)) => {
+                    self.tell_input(id, serial);
+                    if count < SCRATCH {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads once, unless nothing is to be read now.
+    fn read_once(&self, id: usize) -> Option<Read> {
+        let mut scratch = self.scratch.borrow_mut();
+        if scratch.is_empty() {
+            scratch.resize(SCRATCH, 0);
+        }
+        self.with_link(id, |link| {
+            let is_full = link.is_full();
+            let Pump::Loop(Polled { connection, .. }) = &mut link.pump;
+            if is_full || !connection.wants_to_read() {
+                return None;
+            }
+            let outcome = connection.read(&mut scratch);
+            if let Read::Bytes(count) = outcome {
+                link.input = Some(Input::in_scratch(count));
+            }
+            Some(outcome)
+        })?
+    }
+}
