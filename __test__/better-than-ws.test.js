@@ -7,8 +7,9 @@ const { describe, it } = require('node:test');
 const vm = require('node:vm');
 
 const { runInChild } = require('./support/child.js');
+const frames = require('./support/frames.js');
 const { isOxws } = require('./support/internals.js');
-const { openPair } = require('./support/pair.js');
+const { closeOf, openPair } = require('./support/pair.js');
 
 const skip = !isOxws && 'the package under test is ws';
 
@@ -42,6 +43,47 @@ describe('a message listener that throws', { skip }, () => {
     const { stdout, stderr } = await runInChild(t, main);
     assert.strictEqual(stdout, 'first,thrown,second,third,1000\n', stderr);
   });
+});
+
+describe('what follows a refused payload on a connection', { skip }, () => {
+  const masked = { mask: true };
+  const refused = {
+    'a close code': [[frames.close(1004, '', masked)], 'WS_ERR_INVALID_CLOSE_CODE'],
+    'text that is no UTF-8': [
+      [frames.text(Buffer.from([0xff, 0xff]), masked)],
+      'WS_ERR_INVALID_UTF8'
+    ],
+    'a fragment too many': [
+      [
+        frames.text('a', { mask: true, fin: false }),
+        frames.continuation('bc', { mask: true, fin: false })
+      ],
+      'WS_ERR_TOO_MANY_BUFFERED_PARTS'
+    ]
+  };
+
+  // As a peer has it: its chunks pile up behind a message that is being inflated.
+  for (const [what, [chunks, code]] of Object.entries(refused)) {
+    it(`throws nothing, although its key is gone: ${what}`, async (t) => {
+      const { server } = await openPair(t, {
+        client: { perMessageDeflate: true },
+        server: { perMessageDeflate: true, maxFragments: 1 }
+      });
+      const socket = server._socket;
+      const seen = [];
+      server.on('message', (data) => seen.push(data.length));
+      server.on('error', (error) => seen.push(error.code));
+
+      socket.emit(
+        'data',
+        frames.text(frames.deflate('x'.repeat(100_000)), { ...masked, rsv1: true })
+      );
+      for (const chunk of chunks) socket.emit('data', chunk);
+      socket.emit('data', Buffer.from('what comes instead of it'));
+      await closeOf(server);
+      assert.deepStrictEqual(seen, [100_000, code]);
+    });
+  }
 });
 
 describe('masking', { skip }, () => {

@@ -6,7 +6,6 @@ const { describe, test } = require('node:test');
 
 const { Receiver } = require('./support/package.js');
 const frames = require('./support/frames.js');
-const { isOxws } = require('./support/internals.js');
 const { closed } = require('./support/receiver-feed.js');
 
 /**
@@ -92,17 +91,64 @@ describe('Receiver, written to by its stream after an error', () => {
     ]);
   });
 
-  const skip = isOxws ? false : 'ws throws a TypeError that nobody can catch';
-  test('makes nothing of what follows a masked payload that was refused', { skip }, async () => {
-    const receiver = new Receiver({ isServer: true, allowSynchronousEvents: false });
-    const log = [];
-    receiver.on('message', (data) => log.push(data));
-    receiver.write(frames.ping('first', { mask: true }));
-    receiver.write(frames.close(1004, '', { mask: true }));
-    receiver.write(frames.text('second', { mask: true }));
-    const [error] = await once(receiver, 'error');
-    await closed(receiver);
-    assert.equal(error.code, 'WS_ERR_INVALID_CLOSE_CODE');
-    assert.deepEqual(log, []);
+  describe('when the masking key of the refused payload is gone', () => {
+    const REFUSED = frames.close(1004, '', { mask: true });
+    const TYPE_ERROR = {
+      name: 'TypeError',
+      message: "Cannot read properties of undefined (reading '0')"
+    };
+
+    /** Writes chunks that reach the receiver in one tick. */
+    function writeTogether(receiver, chunks) {
+      receiver.cork();
+      for (const chunk of chunks) receiver.write(chunk);
+      receiver.uncork();
+    }
+
+    test('throws as soon as that much has come again', async () => {
+      const receiver = new Receiver({ isServer: true });
+      assert.throws(() => writeTogether(receiver, [REFUSED, Buffer.from('ab')]), TYPE_ERROR);
+      const [error] = await once(receiver, 'error');
+      assert.equal(error.code, 'WS_ERR_INVALID_CLOSE_CODE');
+    });
+
+    test('counts what was left of the chunk that failed', async () => {
+      const receiver = new Receiver({ isServer: true });
+      const failing = Buffer.concat([REFUSED, Buffer.from('a')]);
+      assert.throws(() => writeTogether(receiver, [failing, Buffer.from('b')]), TYPE_ERROR);
+      await once(receiver, 'error');
+    });
+
+    test('does not throw before', async () => {
+      const receiver = new Receiver({ isServer: true });
+      writeTogether(receiver, [REFUSED, Buffer.from('a'), Buffer.from('bc')]);
+      const [error] = await once(receiver, 'error');
+      assert.equal(error.code, 'WS_ERR_INVALID_CLOSE_CODE');
+    });
+
+    test('throws for text that is no UTF-8 and for a fragment too many, too', async () => {
+      for (const [refused, options] of [
+        [[frames.text(Buffer.from([0xff]), { mask: true })], {}],
+        [
+          [
+            frames.text('a', { mask: true, fin: false }),
+            frames.continuation('b', { mask: true, fin: false })
+          ],
+          { maxFragments: 1 }
+        ]
+      ]) {
+        const receiver = new Receiver({ isServer: true, ...options });
+        const chunks = [...refused, Buffer.from('c')];
+        assert.throws(() => writeTogether(receiver, chunks), TYPE_ERROR);
+        await once(receiver, 'error');
+      }
+    });
+
+    test('does not throw when frames are not masked', async () => {
+      const receiver = new Receiver();
+      writeTogether(receiver, [frames.close(1004), Buffer.from([0x03])]);
+      const [error] = await once(receiver, 'error');
+      assert.equal(error.code, 'WS_ERR_INVALID_CLOSE_CODE');
+    });
   });
 });

@@ -118,6 +118,8 @@ class Receiver extends Writable {
     this._backlog = [];
     /** Whether an error has left nothing to be decoded any more. */
     this._ignoring = false;
+    /** After an error, how many bytes ws would unmask next with a key that it has dropped. */
+    this._keyless = 0;
   }
 
   get _maxPayload() {
@@ -204,6 +206,7 @@ class Receiver extends Writable {
       return;
     }
     this._backlog.push(chunk);
+    if (this._keyless > 0) this._refuseKeyless();
     this._nextChunk();
     beginDelivery();
     try {
@@ -488,9 +491,23 @@ class Receiver extends Writable {
     if (position === -1) {
       this._ignoring = true;
       this._backlog = [];
-    } else if (position < this._chunk.length) {
-      this._backlog.unshift(this._chunk.subarray(position));
+      return;
     }
+    if (position < this._chunk.length) this._backlog.unshift(this._chunk.subarray(position));
+    this._keyless = native.keylessPayload(this._id);
+  }
+
+  /**
+   * A masked payload that was refused is expected again, but its key is gone. ws throws when it has arrived, and so does
+   * a receiver that somebody uses on his own. On a connection no peer may end the process like that: there, nothing more
+   * is decoded.
+   */
+  _refuseKeyless() {
+    if (this[kWebSocket] !== undefined) return;
+    const arrived = this._backlog.reduce((sum, { length }) => sum + length, 0);
+    if (arrived < this._keyless) return;
+    this._done = null;
+    throw new TypeError("Cannot read properties of undefined (reading '0')");
   }
 
   /**

@@ -48,6 +48,7 @@ raw_functions!(export:
     "releaseReceiver" => release_receiver,
     "decode" => decode,
     "goOn" => go_on,
+    "keylessPayload" => keyless_payload,
     "take" => take,
     "frameEnds" => frame_ends,
     "failure" => failure,
@@ -160,6 +161,11 @@ fn go_on(call: &Call) -> Outcome<f64> {
             position as f64
         })
     })
+}
+
+/// `keylessPayload(id) -> length`: after `goOn`, how many bytes are looked for that cannot be unmasked; 0 for none.
+fn keyless_payload(call: &Call) -> Outcome<f64> {
+    with_receiver(call, |inbound| Ok(inbound.keyless_payload() as f64))
 }
 
 /// Decodes `chunk` from byte `from` on, a new chunk when that is 0, until it is used up, the inbox is full, one item

@@ -257,6 +257,11 @@ impl Inbound {
         }
     }
 
+    /// After [`Inbound::go_on`]: as [`Decoder::keyless_payload`].
+    pub fn keyless_payload(&self) -> u64 {
+        self.decoder.keyless_payload()
+    }
+
     /// Takes the inflated contents of the frame that was handed out last; with the last frame of a message, there is
     /// an item to deliver.
     pub fn supply(&mut self, contents: &[u8]) -> Option<Item> {

@@ -41,11 +41,20 @@ impl Decoder {
         forget
     }
 
+    /// How long the payload is that ws would look for now without having its masking key; 0 outside of that state.
+    pub fn keyless_payload(&self) -> u64 {
+        match self.item {
+            Item::Lost => self.frame.length,
+            _ => 0,
+        }
+    }
+
     /// Expects a payload of the same length again.
     fn repeat_payload(&mut self) {
         self.frame.left = self.frame.length;
         self.control.clear();
-        // ws throws a TypeError here because it has dropped the key. No peer may cause that; nothing more is decoded.
+        // ws has dropped the key and throws a TypeError when that payload has come. Nothing more is decoded here; whether
+        // to throw, too, is left to the caller.
         let is_lost = self.config.role == Role::Server && self.frame.length > 0;
         self.item = if is_lost { Item::Lost } else { Item::Payload };
     }

@@ -115,7 +115,9 @@ fn nothing_is_made_of_a_payload_whose_key_is_gone() {
     let mut recorder = Recorder::new(config(Role::Server));
     let good = sent(1, b"ok").to(Role::Server);
     let chunks = [sent(1, b"\xff\xff").to(Role::Server), good.clone(), good];
+    assert_eq!(recorder.decoder.keyless_payload(), 0);
     assert_eq!(feed_all(&mut recorder, &chunks), [E::InvalidUtf8]);
+    assert_eq!(recorder.decoder.keyless_payload(), 2);
     assert_eq!(recorder.seen, []);
     assert!(!recorder.decoder.is_concluded());
 }
