@@ -259,6 +259,19 @@ describe('a close frame from the peer', () => {
     assert.deepStrictEqual(log, ['message']);
   });
 
+  const skip = process.platform !== 'linux' && 'resets travel differently';
+  it('is not answered cleanly if what goes before the answer is refused', { skip }, async (t) => {
+    const { client, server } = await openPair(t);
+    const closed = new Promise((resolve) => client.addEventListener('close', resolve));
+    // The pong meets a socket that is gone; the close frame comes after the reset that says so.
+    server.ping();
+    server.close();
+    server.terminate();
+    const { code, wasClean } = await closed;
+
+    assert.deepStrictEqual([code, wasClean], [1005, false]);
+  });
+
   it('does not stop what was sent before from arriving', async (t) => {
     const { client, server } = await openPair(t);
     const received = once(client, 'message');

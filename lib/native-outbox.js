@@ -73,7 +73,7 @@ class NativeOutbox {
     /** How many bytes were sent so far, and how many of them in the flush that is being collected. */
     this.sent = 0;
     this.collected = 0;
-    this.flush = -1;
+    this.inFlush = -1;
     /** Callbacks behind a backlog, with the number of bytes that must be written before. */
     this.waiters = [];
     /** Whether the stream transport writes the backlog now, and whether the outcome is known. */
@@ -114,7 +114,7 @@ class NativeOutbox {
 
   backlog() {
     if (this.isMoved || this.isSettled || queued[this.id] === 0) return 0;
-    return queued[this.id] + (control[COUNT] > 0 && this.flush === flush ? this.collected : 0);
+    return queued[this.id] + (control[COUNT] > 0 && this.inFlush === flush ? this.collected : 0);
   }
 
   /** See {@link import('./outbox').Outbox#frame}. */
@@ -136,6 +136,11 @@ class NativeOutbox {
     if (exiting) native.nativeFlush();
   }
 
+  /** Writes what was collected, as {@link import('./outbox').Outbox#flush} does. */
+  flush() {
+    if (control[COUNT] > 0) native.nativeFlush();
+  }
+
   /** Room in the slab, noted for this connection. */
   reserve(size) {
     let count = control[COUNT];
@@ -147,8 +152,8 @@ class NativeOutbox {
       slabUsed = 0;
       flush++;
     }
-    if (this.flush !== flush) {
-      this.flush = flush;
+    if (this.inFlush !== flush) {
+      this.inFlush = flush;
       this.collected = 0;
       if (this.socket.timeout > 0) this.socket._unrefTimer();
     }

@@ -295,6 +295,8 @@ class Sender {
       return;
     }
 
+    // Whether the close frame was sent decides on `wasClean`: it must not share the fate of what goes before it.
+    if (frame.opcode === CLOSE) outbox.flush();
     const first = (frame.fin ? FIN : 0) | (frame.rsv1 ? RSV1 : 0) | frame.opcode;
     this._collect(payload, frame.byteLength, first, frame.mask, callback);
   }
