@@ -120,6 +120,54 @@ describe('the callback of send', () => {
     assert.strictEqual(server.readyState, WebSocket.CLOSED);
   });
 
+  it('gets the error of the write that failed, which is that of the socket', async (t) => {
+    const { client, server } = await openPair(t);
+    const events = [];
+    client._socket.on('error', (error) => events.push(['socket', error]));
+    server.terminate();
+    // One message after the other, without a turn of the loop in which the end could be read.
+    await new Promise((resolve) => {
+      const sendOn = () => {
+        client.send('x', (error) => {
+          if (!error) return sendOn();
+          events.push(['callback', error]);
+          resolve();
+        });
+      };
+      sendOn();
+    });
+    const [code] = await closeOf(client);
+
+    const [[first, error], ...rest] = events;
+    assert.strictEqual(first, 'callback');
+    assert.deepStrictEqual(rest, [['socket', error]]);
+    assert.ok(['ECONNRESET', 'EPIPE'].includes(error.code), error.code);
+    assert.strictEqual(error.message, `write ${error.code}`);
+    assert.strictEqual(error.syscall, 'write');
+    assert.ok(error.errno < 0);
+    assert.strictEqual(code, 1006);
+  });
+
+  it('gets the error with which the socket is destroyed', async (t) => {
+    const { server } = await openToSilentPeer(t);
+    const results = [];
+    const all = new Promise((resolve) => {
+      for (let i = 0; i < 64; i++) {
+        server.send(Buffer.alloc(256 * 1024), (error) => {
+          if (results.push(error) === 64) resolve();
+        });
+      }
+    });
+    for (let i = 0; i < 10; i++) await turn();
+    const reason = new Error('destroyed');
+    server._socket.destroy(reason);
+    await all;
+
+    assert.strictEqual(results.at(-1), reason);
+    // What the kernel was to take next passes for written.
+    assert.deepStrictEqual(new Set(results), new Set([null, reason]));
+  });
+
   it('may send again', async (t) => {
     const { client, server } = await openPair(t);
     const received = collect(server, 'message', 3);

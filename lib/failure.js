@@ -1,5 +1,7 @@
 'use strict';
 
+const { getSystemErrorName } = require('util');
+
 const native = require('./native');
 const { kStatusCode } = require('./constants');
 
@@ -19,4 +21,16 @@ function failure(below = failure) {
   return error;
 }
 
-module.exports = { failure };
+/**
+ * The error of a system call, as Node makes it.
+ *
+ * @param {string} syscall
+ * @param {number} errno as the system numbers it
+ * @returns {Error} with `errno`, `code` and `syscall`
+ */
+function systemError(syscall, errno) {
+  const code = getSystemErrorName(-errno);
+  return Object.assign(new Error(`${syscall} ${code}`), { errno: -errno, code, syscall });
+}
+
+module.exports = { failure, systemError };

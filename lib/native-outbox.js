@@ -14,8 +14,12 @@ const {
 /** Frames of all connections are written into this much memory, to be handed over once in a turn of the loop. */
 const SLAB_SIZE = 512 * 1024;
 
-/** Numbers in the control array: how many records there are, and from `FIRST_RECORD` on three for each of them. */
+/**
+ * Numbers in the control array: how many records there are, how many connections broke when these were handed over, and
+ * from `FIRST_RECORD` on three for each record.
+ */
 const COUNT = 0;
+const BROKEN = 1;
 const FIRST_RECORD = 4;
 const RECORD = 3;
 const MOST_RECORDS = 16 * 1024;
@@ -24,6 +28,9 @@ const MOST_RECORDS = 16 * 1024;
 const FIRST_CAPACITY = 1024;
 
 const NOTHING = Buffer.alloc(0);
+
+/** Is told the numbers and the errors of connections that broke. */
+let tell = null;
 
 let slab = null;
 let control = null;
@@ -44,12 +51,14 @@ class NativeOutbox {
    * Starts the native transport in this environment.
    *
    * @param {(id: number, event: number, detail: number) => void} dispatch is told what happens to connections
+   * @param {(id: number, errno: number) => void} onBroken is told that something could not be written
    * @returns {boolean} whether there is one
    */
-  static start(dispatch) {
+  static start(dispatch, onBroken) {
     slab = Buffer.allocUnsafeSlow(SLAB_SIZE);
     control = new Int32Array(FIRST_RECORD + RECORD * MOST_RECORDS);
     queued = new Float64Array(FIRST_CAPACITY);
+    tell = onBroken;
     const isStarted = native.nativeStart(dispatch, slab, control, queued);
     if (isStarted) atExit(flushOnExit);
     return isStarted;
@@ -76,13 +85,16 @@ class NativeOutbox {
     this.inFlush = -1;
     /** Callbacks behind a backlog, with the number of bytes that must be written before. */
     this.waiters = [];
+    /** Up to where ws would have handed to the kernel what waits; what was sent later it would have kept. */
+    this.inFlight = 0;
     /** Whether the stream transport writes the backlog now, and whether the outcome is known. */
     this.isMoved = false;
     this.isShown = false;
     this.isSettled = false;
     this.error = null;
-    /** How much was written when the socket was destroyed. */
-    this.abandonedAt = Infinity;
+    /** How much had been written when the connection broke or its socket was destroyed, and with which error. */
+    this.lostFrom = Infinity;
+    this.destroyedBy = null;
   }
 
   /** How many bytes Rust holds because the peer does not take them. */
@@ -138,14 +150,14 @@ class NativeOutbox {
 
   /** Writes what was collected, as {@link import('./outbox').Outbox#flush} does. */
   flush() {
-    if (control[COUNT] > 0) native.nativeFlush();
+    handOver();
   }
 
   /** Room in the slab, noted for this connection. */
   reserve(size) {
     let count = control[COUNT];
     if (count > 0 && (slabUsed + size > SLAB_SIZE || count === MOST_RECORDS)) {
-      native.nativeFlush();
+      handOver();
       count = 0;
     }
     if (count === 0) {
@@ -182,8 +194,7 @@ class NativeOutbox {
     if (key !== null) maskBytes(payload, 0, length, key);
     writeHead(head, 0, first, length, key);
     const size = headSize(length, key);
-    native.nativeSendLarge(this.id, head, size, payload);
-    this.sent += size + length;
+    this.sendNow(head, size, payload);
     if (typeof callback === 'function') process.nextTick(callBack, this, this.sent, callback);
   }
 
@@ -191,14 +202,20 @@ class NativeOutbox {
   list(list, callback) {
     const parts = list.map((part) => (typeof part === 'string' ? Buffer.from(part) : part));
     const bytes = parts.length === 1 ? parts[0] : Buffer.concat(parts);
-    native.nativeSendLarge(this.id, NOTHING, 0, bytes);
-    this.sent += bytes.length;
+    this.sendNow(NOTHING, 0, bytes);
     if (typeof callback === 'function') process.nextTick(callBack, this, this.sent, callback);
+  }
+
+  sendNow(front, frontSize, rest) {
+    native.nativeSendLarge(this.id, front, frontSize, rest);
+    this.sent += frontSize + rest.length;
+    if (control[BROKEN] > 0) tellBroken();
   }
 
   /** A part of the backlog was written. */
   onProgress() {
-    const written = this.sent - queued[this.id];
+    const written = this.written();
+    if (written >= this.inFlight) this.inFlight = this.sent;
     let due = 0;
     while (due < this.waiters.length && this.waiters[due].mark <= written) due++;
     if (due === 0) return;
@@ -206,28 +223,71 @@ class NativeOutbox {
     callEach(callbacks, 0, null);
   }
 
+  /** How many bytes were written, unless somebody else writes them. */
+  written() {
+    if (this.isSettled) return this.lostFrom;
+    return this.isMoved ? 0 : this.sent - queued[this.id];
+  }
+
+  /** A frame was not written when its callback was due. */
+  wait(mark, callback) {
+    if (this.waiters.length === 0 && this.inFlight <= this.written()) this.inFlight = mark;
+    this.waiters.push({ mark, callback });
+  }
+
   /** Everything was written, or nothing more will be: whoever waits is told. */
   settle(error) {
+    if (this.isSettled) return;
     this.isSettled = true;
     this.error = error;
-    callEach(
-      this.waiters.splice(0).map((waiter) => waiter.callback),
-      0,
-      error
-    );
+    if (error) this.lostFrom = 0;
+    this.tellWaiters();
+  }
+
+  tellWaiters() {
+    const callbacks = this.waiters.splice(0).map((waiter) => waiter.callback);
+    callEach(callbacks, 0, this.error);
+  }
+
+  /** A write has failed. Whoever waits is told when the socket is destroyed because of it. */
+  fail(error, written) {
+    this.isSettled = true;
+    this.error = error;
+    this.lostFrom = written;
   }
 
   /** The socket is being destroyed. What was not written never will be. */
   abandon() {
+    if (this.isSettled) return;
+    this.lostFrom = this.written();
+    this.destroyedBy = this.socket._writableState.errored;
     this.isSettled = true;
-    this.abandonedAt = this.sent - queued[this.id];
-    for (const { callback } of this.waiters.splice(0)) this.refuse(callback);
   }
 
-  /** The socket knows best what to tell. */
-  refuse(callback) {
-    this.socket.write(NOTHING, callback);
+  /**
+   * Whoever waits is told that the socket is destroyed. What the kernel was to take next counts as written, as Node has
+   * it.
+   */
+  tellAbandoned() {
+    const calls = this.waiters.splice(0).map(({ mark, callback }) => {
+      if (mark <= this.inFlight) return () => callback(null);
+      if (this.destroyedBy) return () => callback(this.destroyedBy);
+      // The socket knows what to tell.
+      return () => this.socket.write(NOTHING, callback);
+    });
+    callEach(calls, 0, null);
   }
+}
+
+/** Hands over what was collected, and finds out which connections are broken. */
+function handOver() {
+  if (control[COUNT] > 0) native.nativeFlush();
+  if (control[BROKEN] > 0) tellBroken();
+}
+
+function tellBroken() {
+  const broken = native.nativeBroken();
+  for (let i = 0; i < broken.length; i += 2) tell(broken[i], broken[i + 1]);
 }
 
 /** Listeners that come later may send too: from now on nothing waits. */
@@ -238,14 +298,10 @@ function flushOnExit() {
 
 /** The tick in which a callback is due if the kernel takes at once what it is given, as ws has it. */
 function callBack(outbox, mark, callback) {
-  if (outbox.isSettled) {
-    if (mark > outbox.abandonedAt) outbox.refuse(callback);
-    else callback(outbox.error);
-    return;
-  }
-  if (control[COUNT] > 0) native.nativeFlush();
-  if (!outbox.isMoved && outbox.sent - queued[outbox.id] >= mark) callback(null);
-  else outbox.waiters.push({ mark, callback });
+  if (!outbox.isSettled) handOver();
+  if (mark <= outbox.written()) callback(null);
+  else if (outbox.error) callback(outbox.error);
+  else outbox.wait(mark, callback);
 }
 
 module.exports = NativeOutbox;

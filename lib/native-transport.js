@@ -2,7 +2,6 @@
 
 const net = require('net');
 const { AsyncResource } = require('async_hooks');
-const { getSystemErrorName } = require('util');
 
 const {
   cells,
@@ -18,6 +17,7 @@ const {
 const native = require('./native');
 const NativeOutbox = require('./native-outbox');
 const { EMPTY_BUFFER } = require('./constants');
+const { systemError } = require('./failure');
 const { flushAll } = require('./outbox');
 const { attachOutbox } = require('./stream-transport');
 
@@ -34,6 +34,8 @@ const kLate = Symbol('late input');
 const READ = 0;
 const WRITABLE = 1;
 const EOF = 2;
+const ERROR = 3;
+const WRITE_ERROR = 4;
 
 /** What a handle does whose bytes Rust waits for. */
 const readNothing = () => 0;
@@ -58,7 +60,8 @@ let isStarted;
 
 function start() {
   if (isStarted === undefined) {
-    isStarted = process.env.OXWS_TRANSPORT !== 'stream' && NativeOutbox.start(dispatch);
+    const onBroken = (id, errno) => dispatch(id, WRITE_ERROR, errno);
+    isStarted = process.env.OXWS_TRANSPORT !== 'stream' && NativeOutbox.start(dispatch, onBroken);
   }
   return isStarted;
 }
@@ -112,8 +115,11 @@ class NativeConnection {
         this.hasEnded = true;
         this.handBack();
         break;
-      default:
-        this.onError(detail);
+      case ERROR:
+        this.socket.destroy(systemError('read', detail));
+        break;
+      case WRITE_ERROR:
+        this.onWriteError(systemError('write', detail));
     }
   }
 
@@ -178,10 +184,17 @@ class NativeConnection {
     socket.emit('drain');
   }
 
-  onError(errno) {
-    const code = getSystemErrorName(-errno);
-    const error = new Error(`read ${code}`);
-    this.socket.destroy(Object.assign(error, { errno: -errno, code, syscall: 'read' }));
+  /** As in Node, the callbacks of what is lost come first. */
+  onWriteError(error) {
+    const { outbox, socket } = this;
+    outbox.fail(error, native.nativeCounters(this.id)[1]);
+    process.nextTick(() => {
+      try {
+        outbox.tellWaiters();
+      } finally {
+        socket.destroy(error);
+      }
+    });
   }
 
   /** Hands the byte stream back to the socket. */
@@ -189,7 +202,7 @@ class NativeConnection {
     if (this.isLeaving) return;
     this.isLeaving = true;
     const { outbox, sender, socket } = this;
-    native.nativeFlush();
+    outbox.flush();
     native.nativePause(this.id);
     const unsent = native.nativeUnsent(this.id);
     outbox.isMoved = true;
@@ -277,7 +290,7 @@ class NativeConnection {
   close(error) {
     const { socket } = this;
     flushAll();
-    native.nativeFlush();
+    this.outbox.flush();
     this.rescueInput();
     this.sender._outbox = null;
     if (!this.isLeaving) {
@@ -370,7 +383,7 @@ const INSTEAD = {
   /** The socket ends when what was sent is written. */
   _final(callback) {
     const connection = this[kNative];
-    native.nativeFlush();
+    connection.outbox.flush();
     if (connection.outbox.queued() === 0) Inherited._final.call(this, callback);
     else {
       connection.whenDrained = (error) => {
@@ -381,8 +394,11 @@ const INSTEAD = {
   },
 
   _destroy(error, callback) {
-    this[kNative].close(error);
+    const connection = this[kNative];
+    connection.close(error);
     Inherited._destroy.call(this, error, callback);
+    // After the socket's own `'error'` event.
+    process.nextTick(() => connection.outbox.tellAbandoned());
   }
 };
 
@@ -393,15 +409,15 @@ const COUNTED = {
   },
 
   bytesWritten() {
-    native.nativeFlush();
+    this[kNative].outbox.flush();
     const [, written] = native.nativeCounters(this[kNative].id);
     return written + this[kNative].outbox.queued();
   },
 
   /** The state's own length shows the backlog. */
   writableLength() {
-    native.nativeFlush();
     const { outbox } = this[kNative];
+    outbox.flush();
     if (!outbox.isShown) outbox.showBacklog();
     return 0;
   }

@@ -26,6 +26,7 @@ pub struct Connection {
     pub paused: bool,
     ended: bool,
     error: Option<i32>,
+    broke_writing: bool,
     bytes_read: u64,
     bytes_written: u64,
     socket: OwnedFd,
@@ -47,6 +48,7 @@ impl Connection {
             paused: false,
             ended: false,
             error: None,
+            broke_writing: false,
             bytes_read: 0,
             bytes_written: 0,
             socket,
@@ -61,6 +63,11 @@ impl Connection {
     /// The error that ended the connection.
     pub fn error(&self) -> Option<i32> {
         self.error
+    }
+
+    /// Whether it was a write that failed.
+    pub fn broke_writing(&self) -> bool {
+        self.broke_writing
     }
 
     /// Whether the peer has sent all it will send.
@@ -147,7 +154,7 @@ impl Connection {
                 self.bytes_written += count as u64;
                 self.backlog.push_rest(pieces, count);
             }
-            Err(error) => self.fail(&error),
+            Err(error) => self.fail_writing(&error),
         }
     }
 
@@ -159,8 +166,13 @@ impl Connection {
         let before = self.backlog.len();
         match self.backlog.drain(self.socket.as_fd()) {
             Ok(_) => self.bytes_written += (before - self.backlog.len()) as u64,
-            Err(error) => self.fail(&error),
+            Err(error) => self.fail_writing(&error),
         }
+    }
+
+    fn fail_writing(&mut self, error: &io::Error) {
+        self.broke_writing = self.error.is_none();
+        self.fail(error);
     }
 
     /// Declares the connection broken.

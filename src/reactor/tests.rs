@@ -136,6 +136,7 @@ fn a_peer_that_is_gone_is_an_error_and_ends_the_waiting() {
     drop(peer);
     connection.send(&[IoSlice::new(b"lost")]);
     assert_eq!(connection.error(), Some(libc::EPIPE));
+    assert!(connection.broke_writing());
     connection.send(&[IoSlice::new(b"lost as well")]);
     assert_eq!(connection.queued(), 0);
     assert!(!connection.wants_to_read());

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use napi::sys;
 use slab::Slab;
 
+use super::flush::BROKEN;
 use super::link::{Link, Pump};
 use super::polled::{Polled, Watcher};
 use crate::binding::environment::Environment;
@@ -25,6 +26,7 @@ const READ: i32 = 0;
 pub(super) const WRITABLE: i32 = 1;
 pub(super) const EOF: i32 = 2;
 const ERROR: i32 = 3;
+const WRITE_ERROR: i32 = 4;
 
 /// The handles that are called in each turn of the loop.
 struct Turns {
@@ -46,6 +48,8 @@ pub struct Driver {
     serial: Cell<u64>,
     /// Connections with something to tell that no readiness announces.
     ready: RefCell<Vec<usize>>,
+    /// Connections, with their serials, that broke when something was handed over.
+    pub(super) broken: RefCell<Vec<(usize, u64)>>,
     pub(super) scratch: RefCell<Vec<u8>>,
     /// For each record of a flush the next one of the same connection.
     pub(super) next_record: RefCell<Vec<usize>>,
@@ -67,7 +71,10 @@ impl uv::Owner for Turner {
         };
         match self.turn {
             Turn::Idle => driver.tell_ready(),
-            Turn::Prepare | Turn::Check => driver.flush(),
+            Turn::Prepare | Turn::Check => {
+                driver.flush();
+                driver.tell_broken();
+            }
         }
     }
 }
@@ -90,6 +97,7 @@ impl Driver {
             links: RefCell::default(),
             serial: Cell::new(0),
             ready: RefCell::default(),
+            broken: RefCell::default(),
             scratch: RefCell::default(),
             next_record: RefCell::default(),
             dirty: RefCell::default(),
@@ -275,14 +283,44 @@ impl Driver {
     /// Tells JavaScript about the error that broke the connection, once. Returns whether it is broken.
     pub(super) fn tell_error(&self, id: usize, serial: u64) -> bool {
         let error = self.with_link(id, |link| {
-            let error = link.with_connection(|connection| connection.error());
+            let (error, writing) =
+                link.with_connection(|connection| (connection.error(), connection.broke_writing()));
             let error = error.filter(|_| link.serial == serial);
-            error.map(|error| (error, mem::replace(&mut link.told_error, true)))
+            error.map(|error| (error, writing, mem::replace(&mut link.told_error, true)))
         });
-        if let Some(Some((error, false))) = error {
-            self.dispatch(id, ERROR, f64::from(error));
+        if let Some(Some((error, writing, false))) = error {
+            let event = if writing { WRITE_ERROR } else { ERROR };
+            self.dispatch(id, event, f64::from(error));
         }
         matches!(error, Some(Some(_)))
+    }
+
+    /// Tells JavaScript about the connections that the last flush found broken.
+    fn tell_broken(&self) {
+        if self.broken.borrow().is_empty() {
+            return;
+        }
+        self.control.set(BROKEN, 0);
+        for (id, serial) in mem::take(&mut *self.broken.borrow_mut()) {
+            self.tell_error(id, serial);
+        }
+    }
+
+    /// The same as [`Driver::tell_broken`] would tell, for JavaScript that has flushed and wants to know now: numbers
+    /// and errors in turn.
+    pub fn take_broken(&self) -> Vec<i32> {
+        self.control.set(BROKEN, 0);
+        let mut told = Vec::new();
+        for (id, serial) in mem::take(&mut *self.broken.borrow_mut()) {
+            self.with_link(id, |link| {
+                let error = link.with_connection(|connection| connection.error());
+                let is_new = link.serial == serial && !mem::replace(&mut link.told_error, true);
+                if let (Some(error), true, Ok(id)) = (error, is_new, i32::try_from(id)) {
+                    told.extend([id, error]);
+                }
+            });
+        }
+        told
     }
 
     /// Tells JavaScript that there is input, and puts aside what it leaves.

@@ -10,6 +10,9 @@ use super::driver::Driver;
 use super::link::{Link, NONE};
 use crate::protocol::mask_frames;
 
+/// Where in the control array stands how many connections were found broken.
+pub(super) const BROKEN: usize = 1;
+
 /// Where in the control array the records begin, and how many numbers each has.
 const FIRST_RECORD: usize = 4;
 const RECORD: usize = 3;
@@ -125,7 +128,10 @@ impl Driver {
             link.watch(false);
         }
         if error.is_some() && !link.told_error {
-            self.make_ready(id, link);
+            let mut broken = self.broken.borrow_mut();
+            broken.push((id, link.serial));
+            self.control
+                .set(BROKEN, i32::try_from(broken.len()).unwrap_or(i32::MAX));
         }
     }
 }

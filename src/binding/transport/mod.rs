@@ -2,8 +2,9 @@
 //!
 //! JavaScript and this side share four things for good: a function that is told events (`driver.rs`), the slab, in
 //! which JavaScript writes frames, the control array, in which it notes them, and an array of how much waits for each
-//! connection. `control[0]` is the number of notes; from `control[4]` on they lie, three numbers each: the connection,
-//! and where its frames begin and end in the slab.
+//! connection. `control[0]` is the number of notes, `control[1]` that of connections that broke when they were handed
+//! over. From `control[4]` on the notes lie, three numbers each: the connection, and where its frames begin and end in the
+//! slab.
 
 mod driver;
 mod flush;
@@ -46,6 +47,7 @@ raw_functions!(export:
     "nativeFill" => fill,
     "nativeTake" => take,
     "nativeFlush" => flush,
+    "nativeBroken" => broken,
     "nativeSendLarge" => send_large,
     "nativePause" => pause,
     "nativeResume" => resume,
@@ -298,6 +300,15 @@ fn take(call: &Call) -> Outcome<()> {
 fn flush(call: &Call) -> Outcome<()> {
     driver(call)?.flush();
     Ok(())
+}
+
+/// `nativeBroken() -> number[]`: the connections that broke when something was handed over, each followed by the error.
+fn broken(call: &Call) -> Outcome<sys::napi_value> {
+    let told = driver(call)?.take_broken();
+    array(
+        call.env,
+        told.into_iter().map(|number| number.reply(call.env)),
+    )
 }
 
 /// `nativeSendLarge(id, head, headLength, payload)`: sends a frame that is too large for the slab, after what is noted.
