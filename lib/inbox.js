@@ -26,8 +26,8 @@ module.exports = {
 
   /** Index of the position reached. */
   POSITION: 0,
-  /** Index of whether an item waits for a new arena. */
-  HOLDING: 3,
+  /** Index of whether the native transport needs a new arena. */
+  ARENA_USED: 3,
   /** Index of how decoding stopped: one of the next three. */
   STOPPED: 1,
   USED_UP: 0,

@@ -52,14 +52,15 @@ class NativeOutbox {
    *
    * @param {(id: number, event: number, detail: number) => void} dispatch is told what happens to connections
    * @param {(id: number, errno: number) => void} onBroken is told that something could not be written
+   * @param {Buffer} arena where small payloads are put
    * @returns {boolean} whether there is one
    */
-  static start(dispatch, onBroken) {
+  static start(dispatch, onBroken, arena) {
     slab = Buffer.allocUnsafeSlow(SLAB_SIZE);
     control = new Int32Array(FIRST_RECORD + RECORD * MOST_RECORDS);
     queued = new Float64Array(FIRST_CAPACITY);
     tell = onBroken;
-    const isStarted = native.nativeStart(dispatch, slab, control, queued);
+    const isStarted = native.nativeStart(dispatch, slab, control, queued, arena);
     if (isStarted) atExit(flushOnExit);
     return isStarted;
   }

@@ -1,18 +1,16 @@
 'use strict';
 
 const net = require('net');
-const { AsyncResource } = require('async_hooks');
 
 const {
   cells,
   FETCHED,
-  HOLDING,
-  INPUT,
+  ARENA_USED,
   IN_INPUT,
   PLACE_MASK,
   PLACE_SHIFT,
-  POSITION,
-  STRIDE
+  STRIDE,
+  TOP
 } = require('./inbox');
 const native = require('./native');
 const NativeOutbox = require('./native-outbox');
@@ -43,14 +41,9 @@ const readNothing = () => 0;
 /** Small payloads are copied into shared memory of this size, which is what keeping one of them costs at most. */
 const ARENA_SIZE = 8 * 1024;
 
-/** Nobody waits for the end of a connection's async context. */
-const NO_TRACKING = { requireManualDestroy: true };
-
-/** An arena with less room than this is not worth another call. */
-const ARENA_REST = 256;
+const NOTHING_FETCHED = Object.freeze([]);
 
 let arena = EMPTY_BUFFER;
-let arenaUsed = 0;
 
 /** By the numbers the Rust side knows them under. */
 const connections = [];
@@ -60,17 +53,17 @@ let isStarted;
 
 function start() {
   if (isStarted === undefined) {
+    arena = Buffer.allocUnsafeSlow(ARENA_SIZE);
     const onBroken = (id, errno) => dispatch(id, WRITE_ERROR, errno);
-    isStarted = process.env.OXWS_TRANSPORT !== 'stream' && NativeOutbox.start(dispatch, onBroken);
+    isStarted =
+      process.env.OXWS_TRANSPORT !== 'stream' && NativeOutbox.start(dispatch, onBroken, arena);
   }
   return isStarted;
 }
 
 function dispatch(id, event, detail) {
   const connection = connections[id];
-  if (connection !== undefined) {
-    connection.context.runInAsyncScope(connection.on, connection, event, detail);
-  }
+  if (connection !== undefined) connection.on(event, detail);
 }
 
 /**
@@ -83,10 +76,14 @@ class NativeConnection {
     this.sender = sender;
     /** The listener of `'data'` that the stream transport will use. */
     this.onData = onData;
-    this.id = native.nativeOpen(socket._handle.fd, receiver._id, !receiver._isServer);
+    // Listeners run in the async context in which the connection is made, here.
+    this.id = native.nativeOpen(
+      socket._handle.fd,
+      receiver._id,
+      !receiver._isServer,
+      head === null && receiver._allowSynchronousEvents
+    );
     this.outbox = new NativeOutbox(this.id, socket, !receiver._isServer);
-    /** Listeners run in the async context in which the connection was made. */
-    this.context = new AsyncResource('oxws', NO_TRACKING);
     /** Whether the receiver is being told about input right now. */
     this.isTelling = false;
     /** Whether the byte stream was asked for and reading moves over when the input at hand is used up. */
@@ -105,7 +102,7 @@ class NativeConnection {
   on(event, detail) {
     switch (event) {
       case READ:
-        this.onInput();
+        this.onInput(detail);
         break;
       case WRITABLE:
         this.outbox.onProgress();
@@ -123,15 +120,18 @@ class NativeConnection {
     }
   }
 
-  onInput() {
+  /** @param {number} count how many items are described in the inbox; -1: none yet */
+  onInput(count) {
     const { receiver, socket } = this;
     if (socket.timeout > 0) socket._unrefTimer();
+    if (count > 0) this.secure(cells[TOP], count);
     this.isTelling = true;
     try {
-      receiver.write(INPUT);
+      receiver._takeInput(count);
     } finally {
       this.isTelling = false;
     }
+    if (this.isLeaving) this.leaveWhenIdle();
   }
 
   /**
@@ -142,27 +142,32 @@ class NativeConnection {
    * @returns {number} how many descriptors there are
    */
   fill(base, single) {
-    if (arena.length - arenaUsed < ARENA_REST || cells[HOLDING] === 1) {
-      arena = Buffer.allocUnsafeSlow(ARENA_SIZE);
-      arenaUsed = 0;
-    }
-    cells[HOLDING] = 0;
-    const count = native.nativeFill(this.id, arena, arenaUsed, base, single);
-    arenaUsed = cells[POSITION];
-    this.receiver._arena = arena;
-    this.fetch(base, count);
+    const count = native.nativeFill(this.id, base, single);
+    this.secure(base, count);
     return count;
+  }
+
+  /** Notes where the payloads lie that were just described. */
+  secure(base, count) {
+    this.receiver._arena = arena;
+    if (cells[ARENA_USED] === 1) {
+      arena = Buffer.allocUnsafeSlow(ARENA_SIZE);
+      native.nativeSetArena(arena);
+      cells[ARENA_USED] = 0;
+    }
+    this.fetch(base, count);
   }
 
   /** Large payloads are fetched before anything can happen to the input. */
   fetch(base, count) {
-    const fetched = [];
+    let fetched = NOTHING_FETCHED;
     for (let at = base; at < base + count * STRIDE; at += STRIDE) {
       const place = (cells[at] >> PLACE_SHIFT) & PLACE_MASK;
       if (place !== IN_INPUT) continue;
       const bytes = Buffer.allocUnsafeSlow(cells[at + 2] >>> 0);
       native.nativeTake(this.id, cells[at + 1] >>> 0, bytes);
       cells[at] += (FETCHED - IN_INPUT) << PLACE_SHIFT;
+      if (fetched === NOTHING_FETCHED) fetched = [];
       cells[at + 1] = fetched.push(bytes) - 1;
     }
     this.receiver._fetched = fetched;
@@ -170,6 +175,8 @@ class NativeConnection {
 
   /** The receiver is done with a chunk, which may have been the input it was told about. */
   chunkDone(wasInput) {
+    if (this.receiver._connection === null) return;
+    if (!wasInput && this.receiver._allowSynchronousEvents) native.nativeDescribe(this.id, true);
     if (this.isLeaving) this.leaveWhenIdle();
     else if (wasInput && !this.isTelling && !this.socket.isPaused()) native.nativeResume(this.id);
   }
@@ -217,7 +224,8 @@ class NativeConnection {
   /** What the receiver is busy with comes first. */
   leaveWhenIdle() {
     const { receiver } = this;
-    if (receiver._writableState.length === 0 || receiver._errored) this.leave();
+    const isIdle = receiver._writableState.length === 0 && !receiver._isInput;
+    if (isIdle || receiver._errored) this.leave();
   }
 
   /** Lets the socket read again. */

@@ -15,6 +15,7 @@ const {
   IN_CHUNK,
   IN_STORE,
   KIND_MASK,
+  MORE,
   PING,
   PLACE_MASK,
   PLACE_SHIFT,
@@ -43,6 +44,10 @@ const AFTER_EXCEPTION = 10;
 /** The first integers of descriptors of messages that lie whole in the chunk. */
 const TEXT_IN_CHUNK = TEXT | (IN_CHUNK << PLACE_SHIFT);
 const BINARY_IN_CHUNK = BINARY | (IN_CHUNK << PLACE_SHIFT);
+const TEXT_FETCHED = TEXT | (FETCHED << PLACE_SHIFT);
+const BINARY_FETCHED = BINARY | (FETCHED << PLACE_SHIFT);
+
+const { write } = Writable.prototype;
 
 /** The values of `_state` that something outside may ask for, as in ws. */
 const GET_INFO = 0;
@@ -104,6 +109,10 @@ class Receiver extends Writable {
     this._fetched = [];
     /** What a native connection had read and not decoded when it ended. */
     this._rest = EMPTY_BUFFER;
+    /** Items of the input at hand that are described but not delivered. */
+    this._pending = null;
+    /** Whether a listener has just thrown. */
+    this._hasThrown = false;
     /** The inflated contents of the last compressed frame. */
     this._contents = EMPTY_BUFFER;
     this._isInflating = false;
@@ -170,6 +179,11 @@ class Receiver extends Writable {
     return this._extensions[PerMessageDeflate.extensionName] !== undefined;
   }
 
+  /** Whether the extension was put in place, or taken away, since Rust was told. */
+  _isOutdated() {
+    return this._allowsDeflate() !== this._deflateAllowed;
+  }
+
   _configure() {
     if (this._id === -1) return;
     this._deflateAllowed = this._allowsDeflate();
@@ -201,6 +215,12 @@ class Receiver extends Writable {
    */
   _write(chunk, encoding, done) {
     this._done = done;
+    if (this._hasThrown) {
+      this._hasThrown = false;
+      this._isInput = true;
+      setTimeout(() => this._advance(), AFTER_EXCEPTION);
+      return;
+    }
     if (this._errored && this._hasTooManyChunks()) {
       this._fail(limitError('Too many buffered chunks', 'WS_ERR_TOO_MANY_BUFFERED_PARTS', 1008));
       return;
@@ -214,6 +234,129 @@ class Receiver extends Writable {
     } finally {
       endDelivery();
     }
+  }
+
+  /** Whether input need not wait for anything, so that it may go past the machinery of a stream. */
+  _isIdle() {
+    const state = this._writableState;
+    return (
+      state.length === 0 &&
+      !state.ending &&
+      !state.destroyed &&
+      state.corked === 0 &&
+      !this._errored &&
+      this.write === write
+    );
+  }
+
+  /**
+   * Delivers input of the native connection that is described in the inbox already.
+   *
+   * @param {number} count how many items there are
+   */
+  _takeInput(count) {
+    if (count < 0) {
+      this.write(INPUT);
+      return;
+    }
+    const base = cells[TOP];
+    if (!this._isIdle()) {
+      this._keep(base, base + count * STRIDE, cells[STOPPED]);
+      this.write(INPUT);
+      return;
+    }
+
+    this._isInput = true;
+    this._limitsChanged = false;
+    beginDelivery();
+    try {
+      for (;;) {
+        const stopped = cells[STOPPED];
+        const isDone = this._deliverMessages(base, base + count * STRIDE, stopped);
+        // Whatever takes time, or ends the connection, is the stream's business.
+        if (!isDone || (stopped !== USED_UP && this._connection === null)) {
+          this.write(INPUT);
+          return;
+        }
+        if (stopped === USED_UP) break;
+        count = this._connection.fill(base, false);
+      }
+      this._isInput = false;
+    } finally {
+      endDelivery();
+    }
+  }
+
+  /**
+   * Delivers messages that lie whole in memory, which by far the most do.
+   *
+   * @returns {boolean} whether that were all items; the others are kept
+   */
+  _deliverMessages(base, end, stopped) {
+    const { buffer: memory, byteOffset: offset } = this._arena;
+    let at = base;
+    cells[TOP] = end;
+    try {
+      while (at < end) {
+        const head = cells[at];
+        const isBinary = (head & KIND_MASK) === BINARY;
+        const length = cells[at + 2] >>> 0;
+        let data;
+        if (
+          (isBinary && this._binaryType !== 'nodebuffer') ||
+          length === 0 ||
+          this._limitsChanged ||
+          !this._allowSynchronousEvents
+        ) {
+          this._keep(at, end, stopped);
+          return false;
+        } else if (head === TEXT_IN_CHUNK || head === BINARY_IN_CHUNK) {
+          data = new FastBuffer(memory, offset + (cells[at + 1] >>> 0), length);
+        } else if (head === TEXT_FETCHED || head === BINARY_FETCHED) {
+          data = this._fetched[cells[at + 1]];
+        } else {
+          this._keep(at, end, stopped);
+          return false;
+        }
+        at += STRIDE;
+        this._isInflating = false;
+        this.emit('message', data, isBinary);
+      }
+      return true;
+    } catch (error) {
+      // What is left is delivered a little later, when the exception was handled.
+      this._keep(at, end, stopped);
+      this._hasThrown = true;
+      this.write(INPUT);
+      throw error;
+    } finally {
+      cells[TOP] = base;
+    }
+  }
+
+  /** Keeps descriptors that others would write over. */
+  _keep(at, end, stopped) {
+    this._pending = { items: cells.slice(at, end), stopped };
+  }
+
+  /**
+   * Puts descriptors that were kept into the inbox again.
+   *
+   * @param {number} base where in the inbox
+   * @param {boolean} single whether to keep all but one
+   * @returns {number} how many there are
+   */
+  _restore(base, single) {
+    let { items, stopped } = this._pending;
+    this._pending = null;
+    if (single && items.length > STRIDE) {
+      this._pending = { items: items.subarray(STRIDE), stopped };
+      items = items.subarray(0, STRIDE);
+      stopped = MORE;
+    }
+    cells.set(items, base);
+    cells[STOPPED] = stopped;
+    return items.length / STRIDE;
   }
 
   _destroy(error, done) {
@@ -250,9 +393,10 @@ class Receiver extends Writable {
     for (;;) {
       if (this._id === -1) return;
       // The extension may be put in place later.
-      if (this._allowsDeflate() !== this._deflateAllowed) this._configure();
+      if (this._isOutdated()) this._configure();
       const base = cells[TOP];
-      this._limitsChanged = false;
+      // What was kept was described before.
+      if (this._pending === null) this._limitsChanged = false;
       const count = this._decode(base);
       const stopped = cells[STOPPED];
 
@@ -276,6 +420,7 @@ class Receiver extends Writable {
   _decode(base) {
     const single = !this._allowSynchronousEvents;
     if (this._isInput) {
+      if (this._pending !== null) return this._restore(base, single);
       if (this._connection !== null) return this._connection.fill(base, single);
       // The connection is gone; this is what it had still read.
       this._isInput = false;
@@ -341,8 +486,8 @@ class Receiver extends Writable {
           );
         }
         if (kind === FAILED) {
-          // A limit that was raised since may let the same bytes pass.
-          if (this._limitsChanged && extra === 1) return true;
+          // A limit that was raised since, or an extension, may let the same bytes pass.
+          if (extra === 1 && (this._limitsChanged || this._isOutdated())) return true;
           const error = failure(this._deliver);
           this._passFailure();
           return this._fail(error);

@@ -101,7 +101,13 @@ impl<T: Element> Shared<T> {
 
     /// Takes another array in the place of this one.
     pub fn replace(&self, env: sys::napi_env, value: sys::napi_value) -> Outcome<()> {
-        let other = Self::adopt(env, value)?;
+        self.become_like(env, &Self::adopt(env, value)?);
+        Ok(())
+    }
+}
+
+impl<T: Copy> Shared<T> {
+    fn become_like(&self, env: sys::napi_env, other: &Self) {
         self.data.set(other.data.get());
         self.length.set(other.length.get());
         let old = self.reference.replace(other.reference.get());
@@ -109,7 +115,6 @@ impl<T: Element> Shared<T> {
             // SAFETY: the old reference is deleted once, after its last use.
             unsafe { sys::napi_delete_reference(env, old) };
         }
-        Ok(())
     }
 
     /// The element at `index`.
@@ -146,6 +151,12 @@ impl Shared<u8> {
     pub fn adopt_bytes(env: sys::napi_env, value: sys::napi_value) -> Outcome<Self> {
         let (data, length) = memory_of(env, value)?;
         Self::keep(env, value, data, length)
+    }
+
+    /// Takes another Buffer in the place of this one.
+    pub fn replace_bytes(&self, env: sys::napi_env, value: sys::napi_value) -> Outcome<()> {
+        self.become_like(env, &Self::adopt_bytes(env, value)?);
+        Ok(())
     }
 
     /// The bytes.

@@ -80,7 +80,7 @@ pub enum Item {
     Failed {
         /// Why.
         failure: Failure,
-        /// Whether the bytes that failed are still to be decoded, so that a limit changed since may let them pass.
+        /// Whether the bytes that failed are still to be decoded, so that a setting changed since may let them pass.
         retry: bool,
     },
 }
@@ -191,7 +191,10 @@ impl Inbound {
                 Ok(None) => return None,
                 Err(error) => {
                     self.refused = Some(error);
-                    let retry = matches!(error, ProtocolError::MaxPayloadExceeded);
+                    let retry = matches!(
+                        error,
+                        ProtocolError::MaxPayloadExceeded | ProtocolError::UnexpectedRsv1
+                    );
                     return Some(Item::Failed {
                         failure: Failure::Protocol(error),
                         retry,

@@ -120,23 +120,19 @@ impl Input {
         self.held = Some(item);
     }
 
-    /// Moves what is left out of `scratch`. `whole` keeps everything and with it all positions; else positions count
-    /// from the first byte that is still needed.
-    pub fn put_aside(&mut self, scratch: &[u8], whole: bool) {
+    /// Moves what is left out of `scratch`. Positions count from the first byte that is still needed.
+    pub fn put_aside(&mut self, scratch: &[u8]) {
         let Bytes::Scratch(length) = self.bytes else {
             return;
         };
-        let mut from = 0;
-        if !whole {
-            from = match self.held.as_mut().and_then(chunk_range) {
-                Some(range) => {
-                    let start = range.start;
-                    *range = 0..range.len();
-                    start
-                }
-                None => self.position,
-            };
-        }
+        let from = match self.held.as_mut().and_then(chunk_range) {
+            Some(range) => {
+                let start = range.start;
+                *range = 0..range.len();
+                start
+            }
+            None => self.position,
+        };
         self.position = self.position.saturating_sub(from);
         self.bytes = Bytes::Aside(scratch.get(from..length).unwrap_or_default().to_vec());
     }

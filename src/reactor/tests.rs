@@ -175,7 +175,7 @@ fn input_that_is_put_aside_continues_where_it_was_left() {
     assert_eq!(payload(step, &scratch), b"first");
     assert_eq!(input.unread(&scratch), &whole[11..]);
 
-    input.put_aside(&scratch, false);
+    input.put_aside(&scratch);
     scratch.fill(0);
     assert_eq!(input.unread(&scratch), &whole[11..]);
     for expected in [b"second".as_slice(), b"third"] {
@@ -199,7 +199,7 @@ fn an_item_that_is_given_back_comes_again_also_after_its_input_moved() {
     input.hold(second);
     assert!(input.is_holding());
 
-    input.put_aside(&scratch, false);
+    input.put_aside(&scratch);
     scratch.fill(0);
     for expected in [b"second".as_slice(), b"third"] {
         let step = input.next(&mut inbound, &mut scratch);

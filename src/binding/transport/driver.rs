@@ -12,6 +12,7 @@ use std::rc::Rc;
 use napi::sys;
 use slab::Slab;
 
+use super::arena::Arena;
 use super::flush::BROKEN;
 use super::link::{Link, Pump};
 use super::polled::{Polled, Watcher};
@@ -28,6 +29,11 @@ pub(super) const EOF: i32 = 2;
 const ERROR: i32 = 3;
 const WRITE_ERROR: i32 = 4;
 
+/// In the place of a number of items: nothing is decoded yet.
+const NOT_DESCRIBED: i32 = -1;
+/// Where in the inbox JavaScript keeps the index of its first free cell.
+const TOP: usize = 2;
+
 /// The handles that are called in each turn of the loop.
 struct Turns {
     idle: Handle<Turner>,
@@ -42,6 +48,8 @@ pub struct Driver {
     callback: sys::napi_ref,
     pub(super) slab: Shared<u8>,
     pub(super) control: Shared<i32>,
+    /// Where small payloads are put for JavaScript.
+    pub arena: Arena,
     /// For each connection the bytes that wait here.
     pub queued: Shared<f64>,
     pub(super) links: RefCell<Slab<Link>>,
@@ -70,7 +78,7 @@ impl uv::Owner for Turner {
             return;
         };
         match self.turn {
-            Turn::Idle => driver.tell_ready(),
+            Turn::Idle => driver.tell_ready(&self.environment),
             Turn::Prepare | Turn::Check => {
                 driver.flush();
                 driver.tell_broken();
@@ -87,6 +95,7 @@ impl Driver {
         slab: Shared<u8>,
         control: Shared<i32>,
         queued: Shared<f64>,
+        arena: Arena,
     ) -> Self {
         Self {
             env,
@@ -94,6 +103,7 @@ impl Driver {
             slab,
             control,
             queued,
+            arena,
             links: RefCell::default(),
             serial: Cell::new(0),
             ready: RefCell::default(),
@@ -251,7 +261,7 @@ impl Driver {
     }
 
     /// Tells the connections that were made ready.
-    fn tell_ready(&self) {
+    fn tell_ready(&self, environment: &Environment) {
         let ids = mem::take(&mut *self.ready.borrow_mut());
         for id in ids {
             let found = self.with_link(id, |link| {
@@ -269,7 +279,7 @@ impl Driver {
                 link.input.is_some() && !link.with_connection(|connection| connection.paused)
             });
             if has_input == Some(true) {
-                self.tell_input(id, serial);
+                self.tell_input(environment, id, serial);
             }
             self.with_link(id, |link| link.watch(false));
         }
@@ -290,7 +300,7 @@ impl Driver {
         });
         if let Some(Some((error, writing, false))) = error {
             let event = if writing { WRITE_ERROR } else { ERROR };
-            self.dispatch(id, event, f64::from(error));
+            self.dispatch(id, event, error);
         }
         matches!(error, Some(Some(_)))
     }
@@ -324,9 +334,20 @@ impl Driver {
     }
 
     /// Tells JavaScript that there is input, and puts aside what it leaves.
-    pub(super) fn tell_input(&self, id: usize, serial: u64) {
-        self.with_link(id, |link| link.resumed = false);
-        let completed = self.dispatch(id, READ, 0.0);
+    pub(super) fn tell_input(&self, environment: &Environment, id: usize, serial: u64) {
+        let is_described = self.with_link(id, |link| {
+            link.resumed = false;
+            link.is_described
+        });
+        let mut count = NOT_DESCRIBED;
+        if is_described == Some(true) {
+            let base = environment.inbox.get(TOP).unwrap_or(0);
+            count = usize::try_from(base)
+                .ok()
+                .and_then(|base| self.fill(environment, id, base, false).ok())
+                .unwrap_or(NOT_DESCRIBED);
+        }
+        let completed = self.dispatch(id, READ, count);
         if !self.is_current(id, serial) {
             return;
         }
@@ -334,25 +355,26 @@ impl Driver {
             let Some(input) = &mut link.input else {
                 return;
             };
-            if !completed {
-                // A listener has thrown. What it left is told again, in the next turn of the loop; until then
-                // descriptors that JavaScript still has remain valid.
-                input.put_aside(scratch, true);
-                self.make_ready(id, link);
-            } else if input.is_used_up() {
+            if completed && input.is_used_up() {
                 link.input = None;
-            } else {
-                input.put_aside(scratch, false);
-                if link.resumed {
-                    self.make_ready(id, link);
-                }
+                return;
+            }
+            // After an exception JavaScript goes on by itself, and asks for more when it is done.
+            input.put_aside(scratch);
+            if link.resumed {
+                self.make_ready(id, link);
             }
         });
     }
 
     /// Calls JavaScript. Returns whether it returned normally. Nothing may be borrowed here.
-    pub(super) fn dispatch(&self, id: usize, event: i32, detail: f64) -> bool {
+    pub(super) fn dispatch(&self, id: usize, event: i32, detail: i32) -> bool {
         let env = self.env;
+        // Held here, for the connection may be gone before the callback has returned.
+        let context = self.with_link(id, |link| link.context.clone()).flatten();
+        let context_raw = context
+            .as_ref()
+            .map_or(ptr::null_mut(), |context| context.raw());
         let mut scope = ptr::null_mut();
         let mut callback = ptr::null_mut();
         let mut global = ptr::null_mut();
@@ -368,7 +390,7 @@ impl Driver {
             let arguments = [id.reply(env), event.reply(env), detail.reply(env)];
             let status = sys::napi_make_callback(
                 env,
-                ptr::null_mut(),
+                context_raw,
                 global,
                 callback,
                 arguments.len(),

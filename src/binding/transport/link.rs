@@ -1,5 +1,8 @@
 //! One connection, as the transport of an environment knows it.
 
+use std::rc::Rc;
+
+use super::context::Context;
 use super::polled::Polled;
 use crate::reactor::{Connection, Input};
 
@@ -18,6 +21,10 @@ pub struct Link {
     pub pump: Pump,
     /// What was read, while JavaScript has not got all of it.
     pub input: Option<Input>,
+    /// The async context of its listeners.
+    pub context: Option<Rc<Context>>,
+    /// Whether input is described before JavaScript is told of it.
+    pub is_described: bool,
     /// The number of the receiver that decodes for it.
     pub receiver: usize,
     /// Whether what it sends is to be masked.
@@ -40,6 +47,8 @@ impl Link {
         Self {
             pump,
             input: None,
+            context: None,
+            is_described: false,
             receiver,
             masked,
             serial,

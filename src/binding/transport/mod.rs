@@ -1,12 +1,15 @@
 //! Entry points of the native transport: connections whose sockets are read and written here.
 //!
-//! JavaScript and this side share four things for good: a function that is told events (`driver.rs`), the slab, in
-//! which JavaScript writes frames, the control array, in which it notes them, and an array of how much waits for each
-//! connection. `control[0]` is the number of notes, `control[1]` that of connections that broke when they were handed
-//! over. From `control[4]` on the notes lie, three numbers each: the connection, and where its frames begin and end in the
-//! slab.
+//! JavaScript and this side share five things for good: a function that is told events (`driver.rs`), the slab, in
+//! which JavaScript writes frames, the control array, in which it notes them, an array of how much waits for each
+//! connection, and the arena, into which small payloads are copied (it is replaced when it is full). `control[0]` is the
+//! number of notes, `control[1]` that of connections that broke when they were handed over. From `control[4]` on the notes
+//! lie, three numbers each: the connection, and where its frames begin and end in the slab.
 
+mod arena;
+mod context;
 mod driver;
+mod fill;
 mod flush;
 mod link;
 mod polled;
@@ -21,18 +24,14 @@ use napi::sys;
 use super::codec::buffer;
 use super::environment::Environment;
 use super::raw::{check, raw_functions, Call, Fault, Outcome, Reply};
-use super::receive::{array, Span, IN_CHUNK, IN_INPUT, MORE, STRIDE, USED_UP, WAITING};
+use super::receive::array;
 use super::shared::Shared;
 use crate::reactor::uv::Library;
-use crate::reactor::{Connection, Inbound, Input, Item, Place, Read, Step};
+use crate::reactor::{Connection, Read};
+use arena::Arena;
+use context::Context;
 use driver::Driver;
 use link::Link;
-
-/// Payloads up to this size are copied into JavaScript's arena; larger ones are fetched one by one.
-const ARENA_ITEM: usize = 4096;
-
-/// Where in the inbox `nativeFill` says whether an item waits for a new arena.
-const HELD: usize = 3;
 
 /// The native transport of one environment.
 #[derive(Default)]
@@ -45,6 +44,8 @@ raw_functions!(export:
     "nativeSetQueued" => set_queued,
     "nativeOpen" => open,
     "nativeFill" => fill,
+    "nativeSetArena" => set_arena,
+    "nativeDescribe" => describe,
     "nativeTake" => take,
     "nativeFlush" => flush,
     "nativeBroken" => broken,
@@ -79,7 +80,7 @@ fn with_link<T>(call: &Call, body: impl FnOnce(&mut Link) -> T) -> Outcome<T> {
         .ok_or(NO_CONNECTION)
 }
 
-/// `nativeStart(dispatch, slab, control, queued) -> boolean`: starts the transport of this environment; false where
+/// `nativeStart(dispatch, slab, control, queued, arena) -> boolean`: starts the transport of this environment; false where
 /// there cannot be one.
 fn start(call: &Call) -> Outcome<bool> {
     let (env, environment) = (call.env, call.environment);
@@ -101,6 +102,7 @@ fn start(call: &Call) -> Outcome<bool> {
     let slab = Shared::adopt_bytes(env, call.value(1)?)?;
     let control = Shared::adopt(env, call.value(2)?)?;
     let queued = Shared::adopt(env, call.value(3)?)?;
+    let arena = Arena::adopt(env, call.value(4)?)?;
     let mut callback = ptr::null_mut();
     // SAFETY: a strong reference to a live value, released with the environment.
     let status = unsafe { sys::napi_create_reference(env, call.value(0)?, 1, &mut callback) };
@@ -120,7 +122,7 @@ fn start(call: &Call) -> Outcome<bool> {
     let driver = environment
         .transport
         .driver
-        .get_or_init(|| Driver::new(env, callback, slab, control, queued));
+        .get_or_init(|| Driver::new(env, callback, slab, control, queued, arena));
     driver.start(environment, library);
     Ok(true)
 }
@@ -143,141 +145,37 @@ fn set_queued(call: &Call) -> Outcome<()> {
     driver(call)?.queued.replace(call.env, call.value(0)?)
 }
 
-/// `nativeOpen(fd, receiver, isClient) -> id`: takes over a socket, of which it uses a duplicate. What a client sends
-/// is masked here.
+/// `nativeOpen(fd, receiver, isClient, ahead) -> id`: takes over a socket, of which it uses a duplicate. What a client
+/// sends is masked here. For `ahead` see `nativeDescribe`.
 fn open(call: &Call) -> Outcome<i32> {
     let connection = Connection::duplicate(call.int(0)?).map_err(|error| failed(&error))?;
-    let id = driver(call)?
+    let driver = driver(call)?;
+    let id = driver
         .open(call.environment, connection, call.size(1)?, call.flag(2)?)
         .map_err(|error| failed(&error))?;
+    let (context, ahead) = (Context::new(call.env)?, call.flag(3)?);
+    driver.with_link(id, |link| {
+        link.context = Some(Rc::new(context));
+        link.is_described = ahead;
+    });
     i32::try_from(id).map_err(|_| Fault::Type("too many connections"))
 }
 
-/// `nativeFill(id, arena, arenaOffset, base, single) -> count`: decodes what was read and writes descriptors into the
-/// inbox at `base`, as `decode` does. Small payloads are copied into `arena` from `arenaOffset` on; the inbox begins
-/// with the offset reached and how decoding stopped, and its fourth number is 1 when an item waits for a new arena.
+/// `nativeFill(id, base, single) -> count`: describes on what was read, in the inbox at `base`; see [`Driver::fill`].
 fn fill(call: &Call) -> Outcome<i32> {
-    let (id, offset, base, single) = (call.size(0)?, call.size(2)?, call.size(3)?, call.flag(4)?);
-    let environment = call.environment;
-    if base + STRIDE > environment.inbox.length() {
-        return Err(Fault::Type(
-            "receivers are written to from within each other's events too deeply",
-        ));
-    }
-    // SAFETY: no JavaScript runs until this function returns, and no other argument is a buffer.
-    let arena = Arena {
-        bytes: unsafe { call.bytes(1)? },
-        used: offset,
-    };
-    let mut receivers = environment.receivers.borrow_mut();
-    driver(call)?
-        .with_input(id, |link, scratch| {
-            let inbound = receivers
-                .get_mut(link.receiver)
-                .ok_or(Fault::Type("no such receiver"))?;
-            Ok(match &mut link.input {
-                Some(input) => {
-                    decode_input(environment, inbound, input, scratch, arena, base, single)
-                }
-                None => {
-                    environment.inbox.write(0, &[position(arena.used), USED_UP]);
-                    environment.inbox.write(HELD, &[0]);
-                    0
-                }
-            })
-        })
-        .ok_or(NO_CONNECTION)?
+    let (id, base, single) = (call.size(0)?, call.size(1)?, call.flag(2)?);
+    driver(call)?.fill(call.environment, id, base, single)
 }
 
-/// Offsets stay below 4 GiB, the largest Buffer; JavaScript reads them as unsigned.
-fn position(offset: usize) -> i32 {
-    offset as u32 as i32
+/// `nativeSetArena(arena)`: other memory for small payloads.
+fn set_arena(call: &Call) -> Outcome<()> {
+    driver(call)?.arena.replace(call.env, call.value(0)?)
 }
 
-/// JavaScript's memory for small payloads.
-struct Arena<'a> {
-    bytes: &'a mut [u8],
-    used: usize,
-}
-
-impl Arena<'_> {
-    /// Copies `payload` and says where it lies, or `None` when there is no room.
-    fn add(&mut self, payload: &[u8]) -> Option<usize> {
-        let start = self.used;
-        let end = start.checked_add(payload.len())?;
-        self.bytes.get_mut(start..end)?.copy_from_slice(payload);
-        self.used = end;
-        Some(start)
-    }
-
-    /// Where JavaScript finds the bytes of `item`, or `None` when they need another arena.
-    fn place(&mut self, item: &Item, input: &[u8]) -> Option<Span> {
-        match item.place() {
-            Some(Place::Chunk(range)) if range.len() <= ARENA_ITEM => {
-                let start = self.add(input.get(range.clone()).unwrap_or_default())?;
-                Some(Span {
-                    place: IN_CHUNK,
-                    start,
-                    length: range.len(),
-                })
-            }
-            Some(Place::Chunk(range)) => Some(Span {
-                place: IN_INPUT,
-                start: range.start,
-                length: range.len(),
-            }),
-            Some(place) => Some(Span::of(place)),
-            None => Some(Span::default()),
-        }
-    }
-}
-
-/// Decodes `input` until it is used up, the inbox or the arena is full, one item was found (`single`), or nothing more
-/// can be told before JavaScript acted.
-fn decode_input(
-    environment: &Environment,
-    inbound: &mut Inbound,
-    input: &mut Input,
-    scratch: &mut [u8],
-    mut arena: Arena,
-    base: usize,
-    single: bool,
-) -> i32 {
-    let inbox = &environment.inbox;
-    let room = if single {
-        1
-    } else {
-        inbox.length().saturating_sub(base) / STRIDE
-    };
-    let mut count = 0;
-    let stopped = loop {
-        if count >= room {
-            break if inbound.is_waiting() && !input.is_holding() {
-                WAITING
-            } else {
-                MORE
-            };
-        }
-        let item = match input.next(inbound, scratch) {
-            Step::Item(item) => item,
-            Step::UsedUp => break USED_UP,
-            Step::Waiting => break WAITING,
-        };
-        let Some(span) = arena.place(&item, input.bytes(scratch)) else {
-            input.hold(item);
-            break MORE;
-        };
-        environment.put_at(base, count, &item, span);
-        count += 1;
-        match item {
-            Item::Failed { .. } => break MORE,
-            Item::Close(..) => break USED_UP,
-            _ => {}
-        }
-    };
-    inbox.write(0, &[position(arena.used), stopped]);
-    inbox.write(HELD, &[i32::from(input.is_holding())]);
-    i32::try_from(count).unwrap_or(i32::MAX)
+/// `nativeDescribe(id, ahead)`: whether input is described before JavaScript is told of it.
+fn describe(call: &Call) -> Outcome<()> {
+    let ahead = call.flag(1)?;
+    with_link(call, |link| link.is_described = ahead)
 }
 
 /// `nativeTake(id, start, target)`: copies bytes of the input that were too large for the arena.

@@ -97,7 +97,7 @@ impl Driver {
         });
         // In this order: a peer that has closed may have sent something before.
         if events & uv::READABLE != 0 || status < 0 {
-            self.read(id, serial);
+            self.read(&watcher.environment, id, serial);
         }
         if events & uv::WRITABLE != 0 || status < 0 {
             self.write(id, serial);
@@ -136,11 +136,11 @@ impl Driver {
             (queued < before).then_some(queued)
         });
         if let Some(Some(queued)) = progress {
-            self.dispatch(id, WRITABLE, queued as f64);
+            self.dispatch(id, WRITABLE, i32::from(queued > 0));
         }
     }
 
-    fn read(&self, id: usize, serial: u64) {
+    fn read(&self, environment: &Environment, id: usize, serial: u64) {
         for _ in 0..READS_PER_TURN {
             if !self.is_current(id, serial) {
                 return;
@@ -148,7 +148,7 @@ impl Driver {
             match self.read_once(id) {
                 None | Some(Read::Nothing) => return,
                 Some(Read::End) => {
-                    self.dispatch(id, EOF, 0.0);
+                    self.dispatch(id, EOF, 0);
                     return;
                 }
                 Some(Read::Failed) => {
@@ -156,7 +156,7 @@ impl Driver {
                     return;
                 }
                 Some(Read::Bytes(count)) => {
-                    self.tell_input(id, serial);
+                    self.tell_input(environment, id, serial);
                     if count < SCRATCH {
                         return;
                     }
