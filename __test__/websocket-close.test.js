@@ -23,6 +23,8 @@ async function openToRawPeer(t, options) {
   return { wss, server, ...peer };
 }
 
+const skip = process.platform !== 'linux' && 'resets travel differently';
+
 describe('close()', () => {
   for (const role of ['client', 'server']) {
     const other = role === 'client' ? 'server' : 'client';
@@ -259,7 +261,6 @@ describe('a close frame from the peer', () => {
     assert.deepStrictEqual(log, ['message']);
   });
 
-  const skip = process.platform !== 'linux' && 'resets travel differently';
   it('is not answered cleanly if what goes before the answer is refused', { skip }, async (t) => {
     const { client, server } = await openPair(t);
     const closed = new Promise((resolve) => client.addEventListener('close', resolve));

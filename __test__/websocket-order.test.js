@@ -45,6 +45,33 @@ function logWithTicks(ws, count) {
   });
 }
 
+describe('messages that wait to be read', () => {
+  it('come in reads of 64 KiB, each with its ticks and microtasks', async (t) => {
+    const { client, server } = await openPair(t);
+    client.pause();
+    await new Promise((resolve) => {
+      for (const text of ['a', 'b', 'c'.repeat(65_536)]) server.send(text);
+      server.send('d', resolve);
+    });
+    const log = [];
+    const last = new Promise((resolve) => {
+      client.on('message', (data) => {
+        const name = String.fromCharCode(data[0]);
+        log.push(`message ${name}`);
+        process.nextTick(() => log.push(`tick ${name}`));
+        if (name === 'd') setImmediate(resolve);
+      });
+    });
+    client.resume();
+    await last;
+
+    assert.deepStrictEqual(log, [
+      ...['message a', 'message b', 'tick a', 'tick b'],
+      ...['message c', 'message d', 'tick c', 'tick d']
+    ]);
+  });
+});
+
 describe('messages read in one chunk', () => {
   it('come one right after the other, before ticks and microtasks', async (t) => {
     const { server, socket } = await openToRawPeer(t);

@@ -32,6 +32,8 @@ pub struct Environment {
     pub inbox: Shared<i32>,
     /// What a codec made last, until JavaScript copies it out.
     pub result: RefCell<Vec<u8>>,
+    /// Memory in which messages in pieces are put together, while no receiver has it.
+    pub spare: RefCell<Vec<u8>>,
     /// What the last descriptor of a failure stands for.
     pub last_failure: RefCell<Option<Failure>>,
     /// The connections that are read and written here.
@@ -49,6 +51,7 @@ impl Environment {
             jobs: Jobs::default(),
             inbox: Shared::default(),
             result: RefCell::new(Vec::new()),
+            spare: RefCell::new(Vec::new()),
             last_failure: RefCell::new(None),
             transport: Transport::default(),
         });

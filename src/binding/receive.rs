@@ -135,15 +135,12 @@ fn decode(call: &Call) -> Outcome<i32> {
             "receivers are written to from within each other's events too deeply",
         ));
     }
+    let environment = call.environment;
     with_receiver(call, |inbound| {
-        Ok(decode_chunk(
-            call.environment,
-            inbound,
-            chunk,
-            from,
-            base,
-            single,
-        ))
+        inbound.lend(&mut environment.spare.borrow_mut());
+        let count = decode_chunk(environment, inbound, chunk, from, base, single);
+        inbound.give_back(&mut environment.spare.borrow_mut());
+        Ok(count)
     })
 }
 

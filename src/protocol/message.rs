@@ -5,6 +5,9 @@ use std::ops::Range;
 /// The capacity an empty store may keep.
 const KEPT_CAPACITY: usize = 16 * 1024;
 
+/// The most memory that is passed on from store to store. Fresh memory costs more than filling it.
+const PASSED_ON: usize = 2 * 1024 * 1024;
+
 /// Where a finished message lies in an [`Assembly`]. Valid until finished messages are drained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
@@ -128,6 +131,32 @@ impl Assembly {
         self.store.capacity().saturating_add(ends)
     }
 
+    /// Moves into `memory`, which is empty, for what will be added, if it is larger and there is little to move.
+    pub fn lend(&mut self, memory: &mut Vec<u8>) {
+        if memory.capacity() > self.store.capacity() && self.len <= KEPT_CAPACITY {
+            self.move_to(std::mem::take(memory));
+        }
+    }
+
+    /// Gives up its memory if that is much for what lies in it, to `memory` unless this is larger.
+    pub fn give_back(&mut self, memory: &mut Vec<u8>) {
+        let capacity = self.store.capacity();
+        let is_much = capacity > KEPT_CAPACITY.max(self.len.saturating_mul(4));
+        if self.len == 0 || (is_much && self.len <= KEPT_CAPACITY) {
+            let mut left = self.move_to(Vec::new());
+            if capacity <= PASSED_ON && capacity > memory.capacity() {
+                left.clear();
+                *memory = left;
+            }
+        }
+    }
+
+    /// Moves to other memory, and returns that it had.
+    fn move_to(&mut self, mut memory: Vec<u8>) -> Vec<u8> {
+        memory.extend_from_slice(self.bytes());
+        std::mem::replace(&mut self.store, memory)
+    }
+
     /// Drops the finished messages and keeps the one in progress. Gives back memory that what is left
     /// does not need.
     pub fn drain_finished(&mut self) {
@@ -141,7 +170,9 @@ impl Assembly {
         self.start = 0;
         self.first_frame = 0;
 
-        release(&mut self.store);
+        if self.store.capacity() > PASSED_ON {
+            release(&mut self.store);
+        }
         release(&mut self.frame_ends);
     }
 }
@@ -238,7 +269,39 @@ mod tests {
 
         assembly.drain_finished();
         assert_eq!(assembly.bytes(), b"a few bytes more");
+        let mut memory = Vec::new();
+        assembly.give_back(&mut memory);
+        assert_eq!(assembly.bytes(), b"a few bytes more");
         assert!(assembly.capacity() <= 2 * KEPT_CAPACITY);
+        assert!(memory.is_empty() && memory.capacity() >= 1_000_000);
+
+        let mut other = Assembly::new();
+        other.append(b"abc");
+        other.lend(&mut memory);
+        assert_eq!((memory.capacity(), other.bytes()), (0, &b"abc"[..]));
+        assert!(other.capacity() >= 1_000_000);
+    }
+
+    #[test]
+    fn memory_of_a_huge_message_is_passed_on_to_nobody() {
+        let mut assembly = Assembly::new();
+        assembly.append(&vec![0; PASSED_ON + 1]);
+        assembly.finish_message();
+        assembly.drain_finished();
+        let mut memory = Vec::new();
+        assembly.give_back(&mut memory);
+        assert_eq!((assembly.capacity(), memory.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn a_message_in_progress_is_not_moved_when_it_is_large() {
+        let mut assembly = Assembly::new();
+        assembly.append(&[1; 100_000]);
+        let mut memory = Vec::with_capacity(1_000_000);
+        assembly.lend(&mut memory);
+        assembly.give_back(&mut memory);
+        assert_eq!(memory.capacity(), 1_000_000);
+        assert_eq!(assembly.in_progress_len(), 100_000);
     }
 
     #[test]

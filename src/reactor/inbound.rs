@@ -165,6 +165,16 @@ impl Inbound {
         })
     }
 
+    /// Lends memory for messages in pieces, to be given back by [`Inbound::give_back`] when nothing lies in it.
+    pub fn lend(&mut self, memory: &mut Vec<u8>) {
+        self.store.lend(memory);
+    }
+
+    /// Passes memory on in which nothing lies.
+    pub fn give_back(&mut self, memory: &mut Vec<u8>) {
+        self.store.give_back(memory);
+    }
+
     /// Whether a close frame was received; whatever follows it is ignored.
     pub fn is_concluded(&self) -> bool {
         self.decoder.is_concluded()

@@ -32,7 +32,12 @@ impl Driver {
                 .get_mut(link.receiver)
                 .ok_or(Fault::Type("no such receiver"))?;
             let count = match &mut link.input {
-                Some(input) => self.decode(environment, inbound, input, scratch, base, single),
+                Some(input) => {
+                    inbound.lend(&mut environment.spare.borrow_mut());
+                    let count = self.decode(environment, inbound, input, scratch, base, single);
+                    inbound.give_back(&mut environment.spare.borrow_mut());
+                    count
+                }
                 None => {
                     environment.inbox.set(STOPPED, USED_UP);
                     0
