@@ -5,52 +5,177 @@ const { once } = require('node:events');
 const { describe, test } = require('node:test');
 
 const frames = require('./support/frames');
-const { openServer } = require('./support/pair');
-const { connectRaw } = require('./support/raw-peer');
+const { openPair, openServer, startClient } = require('./support/pair');
+const { connectRaw, serveRaw } = require('./support/raw-peer');
 
-const MASKED = { mask: true };
-const PARTS = [
-  frames.text('short', MASKED),
-  frames.binary(Buffer.alloc(130, 'b'), MASKED),
-  frames.ping('between', MASKED),
-  frames.text('first ', { ...MASKED, fin: false }),
-  frames.pong('inside', MASKED),
-  frames.frame({ opcode: 0, payload: 'second', fin: true, mask: true }),
-  frames.text('', MASKED),
-  frames.text(frames.deflate('compressed, compressed'), { ...MASKED, rsv1: true }),
-  frames.text('last', MASKED)
-];
-const STREAM = Buffer.concat(PARTS);
+const EXTENSION = 'permessage-deflate; client_no_context_takeover; server_no_context_takeover';
 
-/** What a server makes of the stream when its socket is looked at after `cut` bytes. */
-async function received(wss, t, cut) {
-  const connected = once(wss, 'connection');
-  const { socket } = await connectRaw(t, wss, {
-    headers: { 'Sec-WebSocket-Extensions': 'permessage-deflate; client_no_context_takeover' }
-  });
-  const [ws] = await connected;
+/** Frames of every kind, as one side sends them. */
+function mixedStream(mask) {
+  const masked = { mask };
+  return Buffer.concat([
+    frames.text('short', masked),
+    frames.binary(Buffer.alloc(130, 'b'), masked),
+    frames.ping('between', masked),
+    frames.text('first ', { ...masked, fin: false }),
+    frames.pong('inside', masked),
+    frames.frame({ opcode: 0, payload: 'second', fin: true, mask }),
+    frames.text('', masked),
+    frames.text(frames.deflate('compressed, compressed'), { ...masked, rsv1: true }),
+    frames.text('last', masked)
+  ]);
+}
+
+const LARGE = Buffer.alloc(300_000);
+for (let i = 0; i < LARGE.length; i++) LARGE[i] = i * 7 + (i >> 8);
+
+/** A few small messages around one that is read into memory of its own. */
+function largeStream(mask) {
+  const masked = { mask };
+  return Buffer.concat([
+    frames.text('before', masked),
+    frames.binary(LARGE, masked),
+    frames.text('last', masked)
+  ]);
+}
+
+/** Connects a WebSocket to a peer made by hand. */
+const ROLES = {
+  async server(t) {
+    const wss = await openServer(t, { perMessageDeflate: true });
+    return async () => {
+      const connected = once(wss, 'connection');
+      const headers = { 'Sec-WebSocket-Extensions': EXTENSION };
+      const { socket } = await connectRaw(t, wss, { headers });
+      return { ws: (await connected)[0], socket };
+    };
+  },
+
+  async client(t) {
+    const { url, peer } = await serveRaw(t, { headers: { 'Sec-WebSocket-Extensions': EXTENSION } });
+    return async () => {
+      const ws = startClient(t, url, { perMessageDeflate: true });
+      const [{ socket }] = await Promise.all([peer(), once(ws, 'open')]);
+      return { ws, socket };
+    };
+  }
+};
+
+/** What a WebSocket makes of `stream` when somebody looks at its socket after `cut` bytes. */
+async function received(connect, stream, cut) {
+  const { ws, socket } = await connect();
   const log = [];
   for (const event of ['message', 'ping', 'pong']) {
-    ws.on(event, (data) => log.push(`${event} ${data}`));
+    ws.on(event, (data) => log.push([event, data]));
   }
   const before = ws._socket.bytesRead;
-  socket.write(STREAM.subarray(0, cut));
+  socket.write(stream.subarray(0, cut));
   while (ws._socket.bytesRead < before + cut) await new Promise(setImmediate);
   ws._socket.on('data', () => {});
   ws.send('sent in between');
-  socket.write(STREAM.subarray(cut));
-  while (log.at(-1) !== 'message last') await new Promise(setImmediate);
+  socket.write(stream.subarray(cut));
+  while (String(log.at(-1)?.[1]) !== 'last') await new Promise(setImmediate);
+  ws.terminate();
   socket.destroy();
   return log;
 }
 
-describe('A socket that somebody looks at', () => {
-  test('loses and repeats nothing, wherever in the stream that happens', async (t) => {
-    const wss = await openServer(t, { perMessageDeflate: true });
-    const undisturbed = await received(wss, t, STREAM.length);
-    assert.equal(undisturbed.length, 8);
-    for (let cut = 0; cut < STREAM.length; cut++) {
-      assert.deepEqual(await received(wss, t, cut), undisturbed, `after ${cut} bytes`);
-    }
+for (const [role, open] of Object.entries(ROLES)) {
+  describe(`The socket of a ${role} that somebody looks at`, () => {
+    test('loses and repeats nothing, wherever in the stream that happens', async (t) => {
+      const connect = await open(t);
+      const stream = mixedStream(role === 'server');
+      const undisturbed = await received(connect, stream, stream.length);
+      assert.equal(undisturbed.length, 8);
+      for (let cut = 0; cut < stream.length; cut++) {
+        assert.deepEqual(await received(connect, stream, cut), undisturbed, `after ${cut} bytes`);
+      }
+    });
+
+    test('does so within a large message', async (t) => {
+      const connect = await open(t);
+      const stream = largeStream(role === 'server');
+      for (const cut of [20, 1000, 65_536, 100_000, 200_000, 300_010, stream.length - 3]) {
+        const log = await received(connect, stream, cut);
+        assert.deepEqual(
+          log.map(([, data]) => data.length),
+          [6, LARGE.length, 4],
+          `after ${cut} bytes`
+        );
+        assert.ok(log[1][1].equals(LARGE), `after ${cut} bytes`);
+      }
+    });
   });
+}
+
+/** What is sent, one step after the other; each is a message or a part of one. */
+const SENT = [
+  ['short', {}],
+  [Buffer.alloc(130, 'b'), {}],
+  ['first ', { fin: false }],
+  ['second', { fin: true }],
+  ['', {}],
+  ['compressed, compressed', { compress: true }],
+  [LARGE, {}],
+  ['compressed again, again', { compress: true }],
+  [Buffer.alloc(5000, 'c'), {}],
+  ['last', {}]
+];
+const ARRIVES = [
+  'short',
+  'b'.repeat(130),
+  'first second',
+  '',
+  'compressed, compressed',
+  LARGE.toString('latin1'),
+  'compressed again, again',
+  'c'.repeat(5000),
+  'last'
+];
+
+/** Far more than the kernel takes. */
+const FLOOD = 16_000_000;
+
+describe('Sending while the socket is handed back', () => {
+  for (const role of ['server', 'client']) {
+    for (const peerIsSlow of [false, true]) {
+      const name = `a ${role} to a ${peerIsSlow ? 'slow' : 'fast'} peer`;
+
+      test(`${name}: every message arrives once and in order, whenever that happens`, async (t) => {
+        for (let step = 0; step <= SENT.length; step++) {
+          for (const inSameTurn of [true, false]) {
+            const pair = await openPair(t, {
+              server: { perMessageDeflate: { threshold: 0 } },
+              client: { perMessageDeflate: { threshold: 0 } }
+            });
+            const [from, to] =
+              role === 'server' ? [pair.server, pair.client] : [pair.client, pair.server];
+            const arrived = [];
+            const done = new Promise((resolve) => {
+              to.on('message', (data) => {
+                if (data.length !== FLOOD) arrived.push(data.toString('latin1'));
+                if (arrived.length === ARRIVES.length) resolve();
+              });
+            });
+            if (peerIsSlow) {
+              // The hand-back finds a backlog.
+              to.pause();
+              from.send(Buffer.alloc(FLOOD), { compress: false });
+            }
+            for (const [index, [data, options]] of SENT.entries()) {
+              if (index === step) from._socket.on('data', () => {});
+              from.send(data, { compress: false, ...options });
+              if (!inSameTurn) await new Promise(setImmediate);
+            }
+            if (step === SENT.length) from._socket.on('data', () => {});
+            to.resume();
+            await done;
+            assert.deepEqual(arrived, ARRIVES, `before step ${step}`);
+            from.terminate();
+            to.terminate();
+          }
+        }
+      });
+    }
+  }
 });

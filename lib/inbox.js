@@ -9,7 +9,7 @@ const native = require('./native');
  * `src/binding/receive.rs`, which holds the same constants).
  */
 const STRIDE = 4;
-const HEADER = 4;
+const HEADER = 8;
 const CAPACITY = HEADER + STRIDE * 4096;
 
 /** The index of where the next call may write: above what the calls below it on the stack still read. */
@@ -28,6 +28,8 @@ module.exports = {
   POSITION: 0,
   /** Index of whether the native transport needs a new arena. */
   ARENA_USED: 3,
+  /** Index of whether a receiver has not finished with what it was just told. */
+  BUSY: 4,
   /** Index of how decoding stopped: one of the next three. */
   STOPPED: 1,
   USED_UP: 0,
@@ -62,6 +64,8 @@ module.exports = {
   SUPPLIED: 5,
   /** In a buffer of its own, fetched from the input; the start is its index. Set by JavaScript alone. */
   FETCHED: 6,
+  /** In the memory that the connection has lent. */
+  LENT: 7,
 
   /** What is written to a receiver to say that its native connection has input. */
   INPUT: Buffer.alloc(1),

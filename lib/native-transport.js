@@ -6,7 +6,9 @@ const {
   cells,
   FETCHED,
   ARENA_USED,
+  BUSY,
   IN_INPUT,
+  LENT,
   PLACE_MASK,
   PLACE_SHIFT,
   STRIDE,
@@ -93,6 +95,8 @@ class NativeConnection {
     this.hasEnded = false;
     /** What the socket had read before, until it is delivered. */
     this.head = head;
+    /** Memory that Rust reads a large message into. */
+    this.lent = null;
     /** Whom to tell that everything sent is written. */
     this.whenDrained = null;
     connections[this.id] = this;
@@ -117,6 +121,9 @@ class NativeConnection {
         break;
       case WRITE_ERROR:
         this.onWriteError(systemError('write', detail));
+        break;
+      default:
+        this.onLend(detail);
     }
   }
 
@@ -131,7 +138,18 @@ class NativeConnection {
     } finally {
       this.isTelling = false;
     }
+    if (receiver._writableState.length > 0) cells[BUSY] = 1;
     if (this.isLeaving) this.leaveWhenIdle();
+  }
+
+  /** Memory for a large message, of which a good part has arrived. Without it the message is put together in Rust. */
+  onLend(size) {
+    try {
+      this.lent = Buffer.allocUnsafeSlow(size);
+    } catch {
+      return;
+    }
+    native.nativeLend(this.id, this.lent);
   }
 
   /**
@@ -163,10 +181,17 @@ class NativeConnection {
     let fetched = NOTHING_FETCHED;
     for (let at = base; at < base + count * STRIDE; at += STRIDE) {
       const place = (cells[at] >> PLACE_SHIFT) & PLACE_MASK;
-      if (place !== IN_INPUT) continue;
-      const bytes = Buffer.allocUnsafeSlow(cells[at + 2] >>> 0);
-      native.nativeTake(this.id, cells[at + 1] >>> 0, bytes);
-      cells[at] += (FETCHED - IN_INPUT) << PLACE_SHIFT;
+      let bytes;
+      if (place === IN_INPUT) {
+        bytes = Buffer.allocUnsafeSlow(cells[at + 2] >>> 0);
+        native.nativeTake(this.id, cells[at + 1] >>> 0, bytes);
+      } else if (place === LENT) {
+        bytes = this.lent;
+        this.lent = null;
+      } else {
+        continue;
+      }
+      cells[at] += (FETCHED - place) << PLACE_SHIFT;
       if (fetched === NOTHING_FETCHED) fetched = [];
       cells[at + 1] = fetched.push(bytes) - 1;
     }

@@ -40,7 +40,17 @@ pub struct Environment {
     pub transport: Transport,
 }
 
+/// Where in the inbox JavaScript keeps the index of its first free cell.
+const TOP: usize = 2;
+
 impl Environment {
+    /// Where in the inbox descriptors may be written.
+    pub fn first_free(&self) -> usize {
+        let top = self.inbox.get(TOP);
+        top.and_then(|top| usize::try_from(top).ok())
+            .unwrap_or(usize::MAX)
+    }
+
     /// Makes the state for `env` and ties its life to the environment's. The pointer is what raw functions get.
     pub fn attach(env: sys::napi_env) -> *mut c_void {
         let environment = Rc::new(Environment {

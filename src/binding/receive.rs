@@ -27,6 +27,8 @@ const IN_COMPRESSED: i32 = 3;
 /// In the input of a connection that is read here.
 pub(super) const IN_INPUT: i32 = 4;
 const SUPPLIED: i32 = 5;
+/// In memory that JavaScript has lent.
+const LENT: i32 = 7;
 
 const PLACE_SHIFT: i32 = 4;
 const FIN: i32 = 1 << 8;
@@ -239,6 +241,7 @@ impl Span {
             Place::Control(length) => (IN_CONTROL, 0, *length),
             Place::Compressed(length) => (IN_COMPRESSED, 0, *length),
             Place::Supplied(length) => (SUPPLIED, 0, *length),
+            Place::Apart(length) => (LENT, 0, *length),
         };
         Self {
             place,

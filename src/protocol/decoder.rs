@@ -146,6 +146,15 @@ impl Decoder {
         }
     }
 
+    /// The kind of the message that the current frame makes up alone, uncompressed; `None` otherwise.
+    pub fn in_single_frame(&self) -> Option<MessageKind> {
+        let is_single = self.in_data_payload()
+            && matches!(self.frame.kind, FrameKind::First(_))
+            && self.frame.fin
+            && !self.message.compressed;
+        is_single.then_some(self.message.kind)
+    }
+
     #[inline]
     fn in_data_payload(&self) -> bool {
         self.item == Item::Payload && self.frame.kind.is_data()

@@ -25,10 +25,8 @@ pub struct Finished {
 /// the messages are gone.
 #[derive(Debug, Default)]
 pub struct Assembly {
-    /// The messages, then room that [`spare`](Self::spare) has lent out.
+    /// The messages.
     store: Vec<u8>,
-    /// The end of the messages in `store`.
-    len: usize,
     /// The end in `store` of every frame that is not empty.
     frame_ends: Vec<usize>,
     /// Where the message in progress begins in `store`.
@@ -46,32 +44,13 @@ impl Assembly {
     /// Adds bytes to the message in progress.
     #[inline]
     pub fn append(&mut self, bytes: &[u8]) {
-        self.append_with(|store| store.extend_from_slice(bytes));
+        self.store.extend_from_slice(bytes);
     }
 
-    /// Lets `write` add bytes to the message in progress by pushing them to the vector, of which it must
-    /// leave the rest alone.
-    #[inline]
-    pub fn append_with<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        self.store.truncate(self.len);
-        let result = write(&mut self.store);
-        self.len = self.store.len();
-        result
-    }
-
-    /// Lends room for `n` bytes after the message in progress, to be filled and then
-    /// [`commit`](Self::commit)ted.
-    pub fn spare(&mut self, n: usize) -> &mut [u8] {
-        let end = self.len.saturating_add(n);
-        if self.store.len() < end {
-            self.store.resize(end, 0);
-        }
-        self.store.get_mut(self.len..end).unwrap_or_default()
-    }
-
-    /// Adds the first `n` bytes of the room lent last to the message in progress.
-    pub fn commit(&mut self, n: usize) {
-        self.len = self.len.saturating_add(n).min(self.store.len());
+    /// Takes the message in progress out.
+    pub fn take_in_progress(&mut self) -> Vec<u8> {
+        self.frame_ends.truncate(self.first_frame);
+        self.store.split_off(self.start.min(self.store.len()))
     }
 
     /// Ends a frame of the message in progress.
@@ -80,8 +59,8 @@ impl Assembly {
             Some([.., last]) => *last,
             _ => self.start,
         };
-        if self.len > frame_start {
-            self.frame_ends.push(self.len);
+        if self.store.len() > frame_start {
+            self.frame_ends.push(self.store.len());
         }
     }
 
@@ -92,7 +71,7 @@ impl Assembly {
             len: self.in_progress_len(),
             frames: self.first_frame..self.frame_ends.len(),
         };
-        self.start = self.len;
+        self.start = self.store.len();
         self.first_frame = self.frame_ends.len();
         finished
     }
@@ -100,7 +79,7 @@ impl Assembly {
     /// All bytes held.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        self.store.get(..self.len).unwrap_or_default()
+        &self.store
     }
 
     /// Where frames end in [`bytes`](Self::bytes).
@@ -118,7 +97,7 @@ impl Assembly {
     /// The length of the message in progress so far.
     #[inline]
     pub fn in_progress_len(&self) -> usize {
-        self.len.saturating_sub(self.start)
+        self.store.len().saturating_sub(self.start)
     }
 
     /// The memory held, in bytes.
@@ -160,9 +139,7 @@ impl Assembly {
     /// Drops the finished messages and keeps the one in progress. Gives back memory that what is left
     /// does not need.
     pub fn drain_finished(&mut self) {
-        self.store.truncate(self.len);
-        self.store.drain(..self.start.min(self.len));
-        self.len = self.store.len();
+        self.store.drain(..self.start.min(self.store.len()));
         self.frame_ends.drain(..self.first_frame);
         for end in &mut self.frame_ends {
             *end = end.saturating_sub(self.start);
@@ -234,25 +211,16 @@ mod tests {
     }
 
     #[test]
-    fn borrowed_room_counts_only_as_far_as_it_is_committed() {
+    fn what_is_taken_out_leaves_the_finished_messages() {
         let mut assembly = Assembly::new();
-        assembly.append(b"a");
-        let room = assembly.spare(10);
-        assert_eq!(room.len(), 10);
-        room[..2].copy_from_slice(b"bc");
-        assembly.commit(2);
-        assert_eq!(assembly.bytes(), b"abc");
+        let first = store_message(&mut assembly, &[b"first"]);
+        assembly.append(b"in progress");
 
-        assembly.spare(10)[0] = b'x';
-        assembly.append(b"d");
-        assembly.append_with(|store| store.push(b'e'));
-        assembly.spare(3)[0] = b'f';
-        assembly.commit(1);
-        assert_eq!(assembly.bytes(), b"abcdef");
-
-        // More than was lent cannot be committed.
-        assembly.commit(1000);
-        assert!(assembly.bytes().len() <= 9);
+        assert_eq!(assembly.take_in_progress(), b"in progress");
+        assert_eq!(assembly.in_progress_len(), 0);
+        let last = store_message(&mut assembly, &[b"last"]);
+        assert_eq!((first.start, last.start, last.len), (0, 5, 4));
+        assert_eq!(assembly.bytes(), b"firstlast");
     }
 
     #[test]

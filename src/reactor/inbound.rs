@@ -10,6 +10,11 @@ use crate::protocol::{
 };
 use std::ops::Range;
 
+/// Less than this is not worth memory of its own.
+const LARGE: usize = 64 * 1024;
+/// How many times as much memory a message may get as has arrived of it.
+const MOST_AHEAD: usize = 4;
+
 /// Where the bytes of an item lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -23,6 +28,8 @@ pub enum Place {
     Compressed(usize),
     /// In the contents that [`Inbound::supply`] was just given, all of them.
     Supplied(usize),
+    /// In memory of the caller's, of which [`Inbound::next_apart`] was just given the last bytes.
+    Apart(usize),
 }
 
 /// Why a connection must fail.
@@ -273,6 +280,54 @@ impl Inbound {
     /// After [`Inbound::go_on`]: as [`Decoder::keyless_payload`].
     pub fn keyless_payload(&self) -> u64 {
         self.decoder.keyless_payload()
+    }
+
+    /// How much memory it takes to put the message under way where its receiver wants it, so that the bytes that are still
+    /// to come are read straight into it. Only for large messages of one frame, and only when enough has arrived: what a
+    /// peer declares without sending it must not cost memory.
+    pub fn wants_memory(&self) -> Option<usize> {
+        self.decoder.in_single_frame()?;
+        let left = usize::try_from(self.decoder.payload_remaining()).ok()?;
+        let arrived = self.store.in_progress_len();
+        let total = arrived.checked_add(left)?;
+        (left >= LARGE && total.checked_div(MOST_AHEAD)? <= arrived).then_some(total)
+    }
+
+    /// Takes out what has arrived of the message under way. The rest of it is to be decoded with
+    /// [`Inbound::next_apart`], or what was taken out to be put back.
+    pub fn take_in_progress(&mut self) -> Vec<u8> {
+        self.store.drain_finished();
+        self.store.take_in_progress()
+    }
+
+    /// Puts back what [`Inbound::take_in_progress`] has taken out, and what came after it.
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        self.store.append(bytes);
+    }
+
+    /// How many bytes [`Inbound::next_apart`] may be given.
+    pub fn wanted_apart(&self) -> usize {
+        usize::try_from(self.decoder.payload_remaining()).unwrap_or(usize::MAX)
+    }
+
+    /// Decodes `bytes`, which lie in memory of the caller's behind `before` others of the same message and do not reach
+    /// beyond its end. Returns an item when the message is complete, or has failed.
+    pub fn next_apart(&mut self, bytes: &mut [u8], before: usize) -> Option<Item> {
+        if let Err(failure) = self.begin_chunk() {
+            return Some(Item::failed(failure));
+        }
+        let mut position = 0;
+        match self.decoder.next(bytes, &mut position) {
+            Ok(Some(Event::Data(piece))) if piece.message_end => {
+                let length = before.saturating_add(bytes.len());
+                Some(Item::Message(piece.kind, Place::Apart(length)))
+            }
+            Ok(_) => None,
+            Err(error) => {
+                self.refused = Some(error);
+                Some(Item::failed(Failure::Protocol(error)))
+            }
+        }
     }
 
     /// Takes the inflated contents of the frame that was handed out last; with the last frame of a message, there is

@@ -47,6 +47,15 @@ impl Input {
         }
     }
 
+    /// Input that is used up. While there is any, no more is read.
+    pub fn nothing() -> Self {
+        Self {
+            bytes: Bytes::Aside(Vec::new()),
+            used_up: true,
+            ..Self::in_scratch(0)
+        }
+    }
+
     /// Whether the bytes lie in the connection's own memory.
     pub fn is_aside(&self) -> bool {
         matches!(self.bytes, Bytes::Aside(_))

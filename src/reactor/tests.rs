@@ -220,3 +220,47 @@ fn what_follows_a_close_frame_is_not_unread() {
     assert!(input.unread(&scratch).is_empty());
     assert_eq!(input.next(&mut inbound, &mut scratch), Step::UsedUp);
 }
+
+#[test]
+fn a_large_message_can_be_put_together_in_memory_of_the_callers() {
+    for first in [70_000, 100_000, 199_999] {
+        let payload = pattern(200_000);
+        let mut frame = vec![0x82, 0xff];
+        frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+        frame.extend_from_slice(&[9, 8, 7, 6]);
+        let head = frame.len();
+        frame.extend(
+            payload
+                .iter()
+                .zip([9, 8, 7, 6].iter().cycle())
+                .map(|(byte, key)| byte ^ key),
+        );
+
+        let mut inbound = server();
+        assert_eq!(inbound.wants_memory(), None);
+        inbound.begin_chunk().unwrap();
+        let (chunk, rest) = frame.split_at_mut(head + first);
+        assert_eq!(inbound.next(chunk, &mut 0), None);
+        if first > 140_000 {
+            // There is too little left to be worth it.
+            assert_eq!(inbound.wants_memory(), None);
+            continue;
+        }
+        assert_eq!(inbound.wants_memory(), Some(200_000));
+
+        let mut memory = inbound.take_in_progress();
+        assert_eq!(memory, payload[..first]);
+        let (middle, end) = rest.split_at_mut(10_001);
+        assert_eq!(inbound.next_apart(middle, memory.len()), None);
+        memory.extend_from_slice(middle);
+        let mut again = inbound;
+        assert_eq!(again.wanted_apart(), end.len());
+        let item = again.next_apart(end, memory.len());
+        memory.extend_from_slice(end);
+        assert_eq!(
+            item,
+            Some(Item::Message(MessageKind::Binary, Place::Apart(200_000)))
+        );
+        assert!(memory == payload);
+    }
+}

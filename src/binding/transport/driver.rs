@@ -23,16 +23,17 @@ use crate::reactor::uv::{self, Handle, Library, Turn};
 use crate::reactor::{Connection, Input};
 
 // What `dispatch` tells JavaScript; mirrored in lib/.
-const READ: i32 = 0;
+pub(super) const READ: i32 = 0;
 pub(super) const WRITABLE: i32 = 1;
 pub(super) const EOF: i32 = 2;
 const ERROR: i32 = 3;
 const WRITE_ERROR: i32 = 4;
+pub(super) const LEND: i32 = 5;
 
 /// In the place of a number of items: nothing is decoded yet.
 const NOT_DESCRIBED: i32 = -1;
-/// Where in the inbox JavaScript keeps the index of its first free cell.
-const TOP: usize = 2;
+/// Where in the inbox JavaScript says that its receiver has not finished with what it was told.
+const BUSY: usize = 4;
 
 /// The handles that are called in each turn of the loop.
 struct Turns {
@@ -341,30 +342,42 @@ impl Driver {
         });
         let mut count = NOT_DESCRIBED;
         if is_described == Some(true) {
-            let base = environment.inbox.get(TOP).unwrap_or(0);
-            count = usize::try_from(base)
-                .ok()
-                .and_then(|base| self.fill(environment, id, base, false).ok())
-                .unwrap_or(NOT_DESCRIBED);
+            let base = environment.first_free();
+            let items = self.fill(environment, id, base, false);
+            count = items.unwrap_or(NOT_DESCRIBED);
         }
-        let completed = self.dispatch(id, READ, count);
+        let is_done = self.tell(environment, id, READ, count);
         if !self.is_current(id, serial) {
             return;
         }
         self.with_input(id, |link, scratch| {
-            let Some(input) = &mut link.input else {
-                return;
-            };
-            if completed && input.is_used_up() {
+            let is_used_up = link.input.as_ref().is_none_or(Input::is_used_up);
+            if is_done && is_used_up {
                 link.input = None;
                 return;
             }
-            // After an exception JavaScript goes on by itself, and asks for more when it is done.
-            input.put_aside(scratch);
+            // JavaScript asks for more when it is done.
+            link.input
+                .get_or_insert_with(Input::nothing)
+                .put_aside(scratch);
             if link.resumed {
                 self.make_ready(id, link);
             }
         });
+    }
+
+    /// Tells JavaScript of items, and returns whether its receiver has finished with them.
+    pub(super) fn tell(
+        &self,
+        environment: &Environment,
+        id: usize,
+        event: i32,
+        detail: i32,
+    ) -> bool {
+        environment.inbox.set(BUSY, 0);
+        let completed = self.dispatch(id, event, detail);
+        // A listener that has thrown makes its receiver busy: what is left comes a little later.
+        completed && environment.inbox.get(BUSY) == Some(0)
     }
 
     /// Calls JavaScript. Returns whether it returned normally. Nothing may be borrowed here.

@@ -7,7 +7,7 @@ use crate::binding::receive::{MORE, STRIDE, USED_UP, WAITING};
 use crate::reactor::{Inbound, Input, Item, Step};
 
 /// Where in the inbox decoding says how it stopped.
-const STOPPED: usize = 1;
+pub(super) const STOPPED: usize = 1;
 /// Where it says whether JavaScript must bring a new arena before it asks for more.
 const ARENA_USED: usize = 3;
 

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::context::Context;
+use super::lent::Lent;
 use super::polled::Polled;
 use crate::reactor::{Connection, Input};
 
@@ -21,6 +22,8 @@ pub struct Link {
     pub pump: Pump,
     /// What was read, while JavaScript has not got all of it.
     pub input: Option<Input>,
+    /// Memory that the message under way is read into.
+    pub lent: Option<Lent>,
     /// The async context of its listeners.
     pub context: Option<Rc<Context>>,
     /// Whether input is described before JavaScript is told of it.
@@ -47,6 +50,7 @@ impl Link {
         Self {
             pump,
             input: None,
+            lent: None,
             context: None,
             is_described: false,
             receiver,

@@ -11,6 +11,7 @@ mod context;
 mod driver;
 mod fill;
 mod flush;
+mod lent;
 mod link;
 mod polled;
 
@@ -46,6 +47,7 @@ raw_functions!(export:
     "nativeFill" => fill,
     "nativeSetArena" => set_arena,
     "nativeDescribe" => describe,
+    "nativeLend" => lend,
     "nativeTake" => take,
     "nativeFlush" => flush,
     "nativeBroken" => broken,
@@ -178,6 +180,12 @@ fn describe(call: &Call) -> Outcome<()> {
     with_link(call, |link| link.is_described = ahead)
 }
 
+/// `nativeLend(id, memory)`: memory for the message under way, as large as was asked for. It must not be seen by anybody
+/// until the message is told.
+fn lend(call: &Call) -> Outcome<()> {
+    driver(call)?.lend(call.environment, call.size(0)?, call.memory(1)?)
+}
+
 /// `nativeTake(id, start, target)`: copies bytes of the input that were too large for the arena.
 fn take(call: &Call) -> Outcome<()> {
     let start = call.size(1)?;
@@ -260,9 +268,12 @@ fn counters(call: &Call) -> Outcome<sys::napi_value> {
     )
 }
 
-/// `nativeUnread(id) -> Buffer`: what was read and is not decoded.
+/// `nativeUnread(id) -> Buffer`: what was read and is not decoded. From here on the receiver puts messages together by
+/// itself.
 fn unread(call: &Call) -> Outcome<sys::napi_value> {
-    let bytes = driver(call)?
+    let driver = driver(call)?;
+    driver.end_loan(call.environment, call.size(0)?);
+    let bytes = driver
         .with_input(call.size(0)?, |link, scratch| {
             let input = link.input.as_ref();
             input.map_or(Vec::new(), |input| input.unread(scratch).to_vec())

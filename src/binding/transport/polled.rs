@@ -145,18 +145,33 @@ impl Driver {
             if !self.is_current(id, serial) {
                 return;
             }
-            match self.read_once(id) {
-                None | Some(Read::Nothing) => return,
-                Some(Read::End) => {
+            let is_apart = self.has_loan(id);
+            let outcome = if is_apart {
+                self.read_apart(environment, id, serial)
+            } else {
+                self.read_once(id)
+            };
+            match outcome {
+                Read::Nothing => return,
+                Read::End => {
                     self.dispatch(id, EOF, 0);
                     return;
                 }
-                Some(Read::Failed) => {
+                Read::Failed => {
                     self.tell_error(id, serial);
                     return;
                 }
-                Some(Read::Bytes(count)) => {
+                Read::Bytes(_) if is_apart => {
+                    // Less came than there was room for: there is no more now.
+                    if self.has_loan(id) {
+                        return;
+                    }
+                }
+                Read::Bytes(count) => {
                     self.tell_input(environment, id, serial);
+                    if self.is_current(id, serial) {
+                        self.ask_for_memory(environment, id);
+                    }
                     if count < SCRATCH {
                         return;
                     }
@@ -166,7 +181,7 @@ impl Driver {
     }
 
     /// Reads once, unless nothing is to be read now.
-    fn read_once(&self, id: usize) -> Option<Read> {
+    fn read_once(&self, id: usize) -> Read {
         let mut scratch = self.scratch.borrow_mut();
         if scratch.is_empty() {
             scratch.resize(SCRATCH, 0);
@@ -175,13 +190,14 @@ impl Driver {
             let is_full = link.is_full();
             let Pump::Loop(Polled { connection, .. }) = &mut link.pump;
             if is_full || !connection.wants_to_read() {
-                return None;
+                return Read::Nothing;
             }
             let outcome = connection.read(&mut scratch);
             if let Read::Bytes(count) = outcome {
                 link.input = Some(Input::in_scratch(count));
             }
-            Some(outcome)
-        })?
+            outcome
+        })
+        .unwrap_or(Read::Nothing)
     }
 }
