@@ -112,7 +112,7 @@ impl Assembly {
 
     /// Moves into `memory`, which is empty, for what will be added, if it is larger and there is little to move.
     pub fn lend(&mut self, memory: &mut Vec<u8>) {
-        if memory.capacity() > self.store.capacity() && self.len <= KEPT_CAPACITY {
+        if memory.capacity() > self.store.capacity() && self.store.len() <= KEPT_CAPACITY {
             self.move_to(std::mem::take(memory));
         }
     }
@@ -120,8 +120,8 @@ impl Assembly {
     /// Gives up its memory if that is much for what lies in it, to `memory` unless this is larger.
     pub fn give_back(&mut self, memory: &mut Vec<u8>) {
         let capacity = self.store.capacity();
-        let is_much = capacity > KEPT_CAPACITY.max(self.len.saturating_mul(4));
-        if self.len == 0 || (is_much && self.len <= KEPT_CAPACITY) {
+        let is_much = capacity > KEPT_CAPACITY.max(self.store.len().saturating_mul(4));
+        if self.store.is_empty() || (is_much && self.store.len() <= KEPT_CAPACITY) {
             let mut left = self.move_to(Vec::new());
             if capacity <= PASSED_ON && capacity > memory.capacity() {
                 left.clear();

@@ -10,6 +10,8 @@ use crate::protocol::{
 };
 use std::ops::Range;
 
+/// The most that Node reads at once. Listeners can tell, so that larger reads are handled as several chunks.
+pub const CHUNK: usize = 64 * 1024;
 /// Less than this is not worth memory of its own.
 const LARGE: usize = 64 * 1024;
 /// How many times as much memory a message may get as has arrived of it.
@@ -182,6 +184,11 @@ impl Inbound {
         self.store.give_back(memory);
     }
 
+    /// Where in `chunk` the message ends that begins at `position`, if it consists of one frame.
+    pub fn message_end(&self, chunk: &[u8], position: usize) -> Option<usize> {
+        self.decoder.message_end(chunk, position)
+    }
+
     /// Whether a close frame was received; whatever follows it is ignored.
     pub fn is_concluded(&self) -> bool {
         self.decoder.is_concluded()
@@ -313,8 +320,10 @@ impl Inbound {
     /// Decodes `bytes`, which lie in memory of the caller's behind `before` others of the same message and do not reach
     /// beyond its end. Returns an item when the message is complete, or has failed.
     pub fn next_apart(&mut self, bytes: &mut [u8], before: usize) -> Option<Item> {
-        if let Err(failure) = self.begin_chunk() {
-            return Some(Item::failed(failure));
+        for _ in 0..bytes.len().div_ceil(CHUNK) {
+            if let Err(failure) = self.begin_chunk() {
+                return Some(Item::failed(failure));
+            }
         }
         let mut position = 0;
         match self.decoder.next(bytes, &mut position) {

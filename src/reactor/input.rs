@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::inbound::{Inbound, Item, Place};
+use super::inbound::{Inbound, Item, Place, CHUNK};
 
 /// Where the bytes of an [`Input`] lie.
 #[derive(Debug)]
@@ -29,7 +29,11 @@ pub enum Step {
 pub struct Input {
     bytes: Bytes,
     position: usize,
+    /// Where the chunk at hand ends: a read may bring several.
+    chunk_end: usize,
     begun: bool,
+    /// Whether the chunk at hand is decoded and more follow.
+    between_chunks: bool,
     used_up: bool,
     /// An item that is decoded but could not be delivered yet.
     held: Option<Item>,
@@ -41,7 +45,9 @@ impl Input {
         Self {
             bytes: Bytes::Scratch(length),
             position: 0,
+            chunk_end: length.min(CHUNK),
             begun: false,
+            between_chunks: false,
             used_up: false,
             held: None,
         }
@@ -92,7 +98,7 @@ impl Input {
         if let Some(item) = self.held.take() {
             return Step::Item(item);
         }
-        if self.used_up {
+        if self.used_up || self.between_chunks {
             return Step::UsedUp;
         }
         if inbound.is_waiting() {
@@ -107,10 +113,20 @@ impl Input {
             }
             self.begun = true;
         }
-        let chunk = match &mut self.bytes {
+        let bytes = match &mut self.bytes {
             Bytes::Scratch(length) => &mut scratch[..*length],
             Bytes::Aside(bytes) => bytes,
         };
+        if self.chunk_end < bytes.len() {
+            // A message that lies whole in memory is not cut, but belongs to the chunk that it ends in.
+            let end = inbound.message_end(bytes, self.position);
+            if end.is_some_and(|end| end > self.chunk_end && end <= bytes.len()) {
+                self.between_chunks = true;
+                return Step::UsedUp;
+            }
+        }
+        let is_last = self.chunk_end >= bytes.len();
+        let chunk = bytes.get_mut(..self.chunk_end).unwrap_or_default();
         match inbound.next(chunk, &mut self.position) {
             Some(item) => {
                 // Whatever follows a close frame is ignored.
@@ -118,9 +134,28 @@ impl Input {
                 Step::Item(item)
             }
             None => {
-                self.used_up = true;
+                self.used_up = is_last;
+                self.between_chunks = !is_last;
                 Step::UsedUp
             }
+        }
+    }
+
+    /// Whether the chunk at hand is decoded and handed out, and another one follows.
+    pub fn is_between_chunks(&self) -> bool {
+        self.between_chunks && self.held.is_none()
+    }
+
+    /// Goes on to the next chunk, if the one at hand is decoded.
+    pub fn next_chunk(&mut self) {
+        if self.is_between_chunks() {
+            let length = match &self.bytes {
+                Bytes::Scratch(length) => *length,
+                Bytes::Aside(bytes) => bytes.len(),
+            };
+            self.between_chunks = false;
+            self.begun = false;
+            self.chunk_end = self.chunk_end.saturating_add(CHUNK).min(length);
         }
     }
 
@@ -143,6 +178,7 @@ impl Input {
             None => self.position,
         };
         self.position = self.position.saturating_sub(from);
+        self.chunk_end = self.chunk_end.saturating_sub(from);
         self.bytes = Bytes::Aside(scratch.get(from..length).unwrap_or_default().to_vec());
     }
 }

@@ -334,36 +334,50 @@ impl Driver {
         told
     }
 
-    /// Tells JavaScript that there is input, and puts aside what it leaves.
+    /// Tells JavaScript that there is input, once for each chunk, and puts aside what it leaves.
     pub(super) fn tell_input(&self, environment: &Environment, id: usize, serial: u64) {
-        let is_described = self.with_link(id, |link| {
-            link.resumed = false;
-            link.is_described
-        });
-        let mut count = NOT_DESCRIBED;
-        if is_described == Some(true) {
-            let base = environment.first_free();
-            let items = self.fill(environment, id, base, false);
-            count = items.unwrap_or(NOT_DESCRIBED);
-        }
-        let is_done = self.tell(environment, id, READ, count);
-        if !self.is_current(id, serial) {
-            return;
-        }
-        self.with_input(id, |link, scratch| {
-            let is_used_up = link.input.as_ref().is_none_or(Input::is_used_up);
-            if is_done && is_used_up {
-                link.input = None;
+        loop {
+            let is_described = self.with_link(id, |link| {
+                link.resumed = false;
+                if let Some(input) = &mut link.input {
+                    input.next_chunk();
+                }
+                link.is_described
+            });
+            let mut count = NOT_DESCRIBED;
+            if is_described == Some(true) {
+                let base = environment.first_free();
+                let items = self.fill(environment, id, base, false);
+                count = items.unwrap_or(NOT_DESCRIBED);
+            }
+            let is_done = self.tell(environment, id, READ, count);
+            if !self.is_current(id, serial) || !self.goes_on(id, is_done) {
                 return;
             }
+        }
+    }
+
+    /// Whether another chunk of the input is to be told right now. If not, what is left of it is put aside.
+    fn goes_on(&self, id: usize, is_done: bool) -> bool {
+        let goes_on = self.with_input(id, |link, scratch| {
+            let input = link.input.as_ref();
+            if is_done && input.is_none_or(Input::is_used_up) {
+                link.input = None;
+                return false;
+            }
+            let is_paused = link.with_connection(|connection| connection.paused);
+            let input = link.input.get_or_insert_with(Input::nothing);
+            if is_done && !is_paused && input.is_between_chunks() {
+                return true;
+            }
             // JavaScript asks for more when it is done.
-            link.input
-                .get_or_insert_with(Input::nothing)
-                .put_aside(scratch);
+            input.put_aside(scratch);
             if link.resumed {
                 self.make_ready(id, link);
             }
+            false
         });
+        goes_on == Some(true)
     }
 
     /// Tells JavaScript of items, and returns whether its receiver has finished with them.

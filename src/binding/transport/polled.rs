@@ -10,10 +10,10 @@ use crate::binding::environment::Environment;
 use crate::reactor::uv::{self, Handle, Library};
 use crate::reactor::{Connection, Input, Read};
 
-/// The memory that all connections are read into. One read takes as much as one of Node's, for listeners can tell.
-const SCRATCH: usize = 64 * 1024;
-/// Reads of one connection before the others have their turn, as in libuv.
-const READS_PER_TURN: usize = 32;
+/// The memory that all connections are read into: several of the chunks that Node would read.
+const SCRATCH: usize = 256 * 1024;
+/// Reads of one connection before the others have their turn; together as much as libuv reads.
+const READS_PER_TURN: usize = 8;
 
 /// A connection that hangs in the loop.
 pub struct Polled {
