@@ -15,13 +15,16 @@ const {
 const SLAB_SIZE = 512 * 1024;
 
 /**
- * Numbers in the control array: how many records there are, how many connections broke when these were handed over, and
- * from `FIRST_RECORD` on three for each record.
+/**
+ * Numbers in the control array: how many records there are, how many connections broke when these were handed over,
+ * whether somebody waits for any of the records, and from `FIRST_RECORD` on four for each record: the connection, where
+ * its frames begin and end in the slab, and whether somebody waits for them.
  */
 const COUNT = 0;
 const BROKEN = 1;
+const URGENT = 2;
 const FIRST_RECORD = 4;
-const RECORD = 3;
+const RECORD = 4;
 const MOST_RECORDS = 16 * 1024;
 
 /** How many connections the array of backlogs is made for at first. */
@@ -53,14 +56,15 @@ class NativeOutbox {
    * @param {(id: number, event: number, detail: number) => void} dispatch is told what happens to connections
    * @param {(id: number, errno: number) => void} onBroken is told that something could not be written
    * @param {Buffer} arena where small payloads are put
+   * @param {number} threads how many I/O threads there are to be
    * @returns {boolean} whether there is one
    */
-  static start(dispatch, onBroken, arena) {
+  static start(dispatch, onBroken, arena, threads) {
     slab = Buffer.allocUnsafeSlow(SLAB_SIZE);
     control = new Int32Array(FIRST_RECORD + RECORD * MOST_RECORDS);
     queued = new Float64Array(FIRST_CAPACITY);
     tell = onBroken;
-    const isStarted = native.nativeStart(dispatch, slab, control, queued, arena);
+    const isStarted = native.nativeStart(dispatch, slab, control, queued, arena, threads);
     if (isStarted) atExit(flushOnExit);
     return isStarted;
   }
@@ -145,8 +149,20 @@ class NativeOutbox {
       // Rust masks what a client sends when it hands it over.
       if (key !== null && !this.isClient) maskBytes(slab, at + size, length, key);
     }
-    if (typeof callback === 'function') process.nextTick(callBack, this, this.sent, callback);
-    if (exiting) native.nativeFlush();
+    if (typeof callback === 'function') {
+      this.hurry();
+      process.nextTick(callBack, this, this.sent, callback);
+    }
+    if (exiting) {
+      this.hurry();
+      native.nativeFlush();
+    }
+  }
+
+  /** Somebody waits for what was noted last: it is written on this thread, so that he is told in time. */
+  hurry() {
+    control[FIRST_RECORD + RECORD * (control[COUNT] - 1) + 3] = 1;
+    control[URGENT] = 1;
   }
 
   /** Writes what was collected, as {@link import('./outbox').Outbox#flush} does. */
@@ -180,6 +196,7 @@ class NativeOutbox {
       control[last + RECORD] = this.id;
       control[last + RECORD + 1] = at;
       control[last + RECORD + 2] = end;
+      control[last + RECORD + 3] = 0;
       control[COUNT] = count + 1;
     }
     slabUsed = end;
@@ -294,7 +311,7 @@ function tellBroken() {
 /** Listeners that come later may send too: from now on nothing waits. */
 function flushOnExit() {
   exiting = true;
-  native.nativeFlush();
+  native.nativeSettle();
 }
 
 /** The tick in which a callback is due if the kernel takes at once what it is given, as ws has it. */

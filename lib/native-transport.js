@@ -20,11 +20,13 @@ const { EMPTY_BUFFER } = require('./constants');
 const { systemError } = require('./failure');
 const { flushAll } = require('./outbox');
 const { attachOutbox } = require('./stream-transport');
+const { isNative, threads } = require('./transport-choice');
 
 /*
- * The transport for plain TCP and Unix-domain sockets: Rust reads and writes the socket's descriptor on Node's own loop,
- * past the stream machinery. The socket stays a real net.Socket, with everything that is known of it told truthfully.
- * Whoever touches its byte stream gets it back: from then on the stream transport carries on where this one stood.
+ * The transport for plain TCP and Unix-domain sockets: Rust reads and writes the socket's descriptor, on Node's own loop
+ * or on threads of its own, past the stream machinery. The socket stays a real net.Socket, with everything that is known
+ * of it told truthfully. Whoever touches its byte stream gets it back: from then on the stream transport carries on where
+ * this one stood.
  */
 
 const kNative = Symbol('native connection');
@@ -57,8 +59,7 @@ function start() {
   if (isStarted === undefined) {
     arena = Buffer.allocUnsafeSlow(ARENA_SIZE);
     const onBroken = (id, errno) => dispatch(id, WRITE_ERROR, errno);
-    isStarted =
-      process.env.OXWS_TRANSPORT !== 'stream' && NativeOutbox.start(dispatch, onBroken, arena);
+    isStarted = isNative && NativeOutbox.start(dispatch, onBroken, arena, threads);
   }
   return isStarted;
 }
@@ -257,7 +258,7 @@ class NativeConnection {
   leave() {
     const { socket } = this;
     if (socket[kNative] === undefined) return;
-    const unread = this.isDiscarding ? null : native.nativeUnread(this.id);
+    const unread = native.nativeUnread(this.id, true);
     this.forget();
     socket[kNative] = undefined;
     const handle = socket._handle;
@@ -267,7 +268,7 @@ class NativeConnection {
       // As Node has it: the handle reads, and stops when the stream has enough.
       if (!this.hasEnded) handle.readStart();
     }
-    if (unread !== null && unread.length > 0) socket.unshift(unread);
+    if (unread.length > 0 && !this.isDiscarding) socket.unshift(unread);
     if (this.head !== null) socket.unshift(this.head);
     this.head = null;
     if (this.hasEnded) {
@@ -287,7 +288,7 @@ class NativeConnection {
   /** What was read and not delivered when the socket is destroyed still is: it had arrived before. */
   rescueInput() {
     const { receiver } = this;
-    const unread = native.nativeUnread(this.id);
+    const unread = native.nativeUnread(this.id, false);
     if (receiver._isInput) receiver._rest = unread;
     else if (unread.length > 0 && !this.isDiscarding) receiver.write(unread);
     if (this.socket.isPaused()) this.socket[kLate] = native.nativeReadOnce(this.id);
@@ -417,6 +418,7 @@ const INSTEAD = {
   _final(callback) {
     const connection = this[kNative];
     connection.outbox.flush();
+    native.nativeSettle(connection.id);
     if (connection.outbox.queued() === 0) Inherited._final.call(this, callback);
     else {
       connection.whenDrained = (error) => {

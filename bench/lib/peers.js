@@ -47,8 +47,7 @@ const peers = {
   },
   'oxws-loop': oxws('loop'),
   'oxws-stream': oxws('stream'),
-  // Its bars stand in bars.js. Until there is such a driver, this would measure `loop` under another name.
-  'oxws-threads': { ...oxws('threads'), missing: () => 'oxws has no threads driver yet' },
+  'oxws-threads': oxws('threads'),
   'ws-bufferutil': {
     title: 'ws with bufferutil',
     command: node('ws.js'),

@@ -175,6 +175,26 @@ impl Connection {
         self.fail(error);
     }
 
+    /// Has the peer told, when the last descriptor is closed, that what it sent was not read. The kernel does so for what
+    /// it holds itself.
+    pub fn reset_on_close(&self) {
+        let linger = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        // SAFETY: pointer and length describe `linger`, and the descriptor is open. Where the option means nothing
+        // (Unix sockets), nothing happens.
+        unsafe {
+            libc::setsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_LINGER,
+                (&raw const linger).cast(),
+                size_of::<libc::linger>() as libc::socklen_t,
+            )
+        };
+    }
+
     /// Declares the connection broken.
     pub fn fail(&mut self, error: &io::Error) {
         self.error

@@ -53,6 +53,15 @@ impl Input {
         }
     }
 
+    /// Input in memory of its own.
+    pub fn aside(bytes: Vec<u8>) -> Self {
+        Self {
+            chunk_end: bytes.len().min(CHUNK),
+            bytes: Bytes::Aside(bytes),
+            ..Self::in_scratch(0)
+        }
+    }
+
     /// Input that is used up. While there is any, no more is read.
     pub fn nothing() -> Self {
         Self {

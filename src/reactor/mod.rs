@@ -10,6 +10,8 @@ mod outgoing;
 #[cfg(all(test, unix))]
 mod tests;
 #[cfg(unix)]
+pub mod threads;
+#[cfg(unix)]
 pub mod uv;
 
 #[cfg(unix)]

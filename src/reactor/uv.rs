@@ -18,6 +18,7 @@ pub const READABLE: c_int = 1;
 pub const WRITABLE: c_int = 2;
 
 // From `uv.h`: `enum uv_handle_type`, in the order of `UV_HANDLE_TYPE_MAP`, which is part of libuv's ABI.
+const TYPE_ASYNC: c_int = 1;
 const TYPE_CHECK: c_int = 2;
 const TYPE_IDLE: c_int = 6;
 const TYPE_POLL: c_int = 8;
@@ -35,7 +36,7 @@ type PlainStatus = unsafe extern "C" fn(RawHandle) -> c_int;
 /// What a handle belongs to: it is told when the handle has something to say.
 pub trait Owner {
     /// A poll handle reports readiness (`events`) or an error (`status` below 0); the others report a turn of the
-    /// loop with zeros.
+    /// loop, or that a bell was rung, with zeros.
     fn wake(&self, status: c_int, events: c_int);
 }
 
@@ -63,6 +64,8 @@ pub struct Library {
     prepare: Kind,
     check: Kind,
     idle: Kind,
+    async_init: unsafe extern "C" fn(Loop, RawHandle, TurnCallback) -> c_int,
+    async_send: PlainStatus,
     poll_init: unsafe extern "C" fn(Loop, RawHandle, c_int) -> c_int,
     poll_start: unsafe extern "C" fn(RawHandle, c_int, PollCallback) -> c_int,
     poll_stop: PlainStatus,
@@ -117,6 +120,8 @@ impl Library {
                     start: symbol(c"uv_idle_start")?,
                     stop: symbol(c"uv_idle_stop")?,
                 },
+                async_init: symbol(c"uv_async_init")?,
+                async_send: symbol(c"uv_async_send")?,
                 poll_init: symbol(c"uv_poll_init")?,
                 poll_start: symbol(c"uv_poll_start")?,
                 poll_stop: symbol(c"uv_poll_stop")?,
@@ -202,6 +207,26 @@ impl<T: Owner> Handle<T> {
         Self::attach(library, block, raw)
     }
 
+    /// A handle that other threads wake with [`Handle::bell`].
+    pub fn woken(library: &Rc<Library>, owner: T) -> io::Result<Self> {
+        let mut block = library.block(TYPE_ASYNC, owner);
+        let raw: RawHandle = block.memory.as_mut_ptr().cast();
+        // SAFETY: as in `poll`. libuv calls `turned` in the loop, when `attach` has set the handle's data.
+        check(unsafe { (library.async_init)(library.event_loop, raw, turned::<T>) })?;
+        Ok(Self::attach(library, block, raw))
+    }
+
+    /// What wakes the owner of a handle made with [`Handle::woken`] from any thread.
+    ///
+    /// # Safety
+    /// It is not used any more when the handle is dropped.
+    pub unsafe fn bell(&self) -> Bell {
+        Bell {
+            handle: self.raw,
+            send: self.library().async_send,
+        }
+    }
+
     fn attach(library: &Library, block: Box<Block<T>>, raw: RawHandle) -> Self {
         let block = NonNull::from(Box::leak(block));
         // SAFETY: the handle is initialised.
@@ -252,6 +277,25 @@ impl<T: Owner> Handle<T> {
         };
         // SAFETY: the handle is open.
         unsafe { function(self.raw) };
+    }
+}
+
+/// Wakes the loop, and with it the owner of a handle, on the loop's thread.
+pub struct Bell {
+    handle: RawHandle,
+    send: PlainStatus,
+}
+
+// SAFETY: `uv_async_send` may be called on any thread, and the handle is open (`Handle::bell`).
+unsafe impl Send for Bell {}
+// SAFETY: as above; it may also be called by several threads at once.
+unsafe impl Sync for Bell {}
+
+impl Bell {
+    /// Wakes it. What is rung before it has woken counts once.
+    pub fn ring(&self) {
+        // SAFETY: see above. It does not fail for an open handle.
+        unsafe { (self.send)(self.handle) };
     }
 }
 

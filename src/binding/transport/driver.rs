@@ -3,8 +3,9 @@
 //! JavaScript is called from [`Driver::dispatch`] alone. It may call back into every entry point, so nothing is
 //! borrowed while it runs, and a connection may be gone afterwards.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::ffi::c_int;
+use std::io;
 use std::mem;
 use std::ptr;
 use std::rc::Rc;
@@ -16,6 +17,7 @@ use super::arena::Arena;
 use super::flush::BROKEN;
 use super::link::{Link, Pump};
 use super::polled::{Polled, Watcher};
+use super::threaded::Pool;
 use crate::binding::environment::Environment;
 use crate::binding::raw::Reply;
 use crate::binding::shared::Shared;
@@ -26,14 +28,17 @@ use crate::reactor::{Connection, Input};
 pub(super) const READ: i32 = 0;
 pub(super) const WRITABLE: i32 = 1;
 pub(super) const EOF: i32 = 2;
-const ERROR: i32 = 3;
-const WRITE_ERROR: i32 = 4;
+pub(super) const ERROR: i32 = 3;
+pub(super) const WRITE_ERROR: i32 = 4;
 pub(super) const LEND: i32 = 5;
 
 /// In the place of a number of items: nothing is decoded yet.
 const NOT_DESCRIBED: i32 = -1;
 /// Where in the inbox JavaScript says that its receiver has not finished with what it was told.
 const BUSY: usize = 4;
+
+/// The memory that all connections are read into: several of the chunks that Node would read.
+pub(super) const SCRATCH: usize = 256 * 1024;
 
 /// The handles that are called in each turn of the loop.
 struct Turns {
@@ -64,6 +69,8 @@ pub struct Driver {
     pub(super) next_record: RefCell<Vec<usize>>,
     pub(super) dirty: RefCell<Vec<usize>>,
     turns: RefCell<Option<Turns>>,
+    /// The I/O threads, if there are to be any.
+    pool: RefCell<Option<Rc<Pool>>>,
     library: RefCell<Option<Rc<Library>>>,
 }
 
@@ -113,12 +120,14 @@ impl Driver {
             next_record: RefCell::default(),
             dirty: RefCell::default(),
             turns: RefCell::new(None),
+            pool: RefCell::new(None),
             library: RefCell::new(None),
         }
     }
 
-    /// Hangs the driver into the loop.
-    pub fn start(&self, environment: &Rc<Environment>, library: Rc<Library>) {
+    /// Hangs the driver into the loop. With `pool` it is the threads driver.
+    pub fn start(&self, environment: &Rc<Environment>, library: Rc<Library>, pool: Option<Pool>) {
+        self.pool.replace(pool.map(Rc::new));
         let handle = |turn| {
             let owner = Turner {
                 environment: Rc::clone(environment),
@@ -143,6 +152,11 @@ impl Driver {
         self.library.replace(Some(library));
     }
 
+    /// The I/O threads, if this is the threads driver.
+    pub(super) fn pool(&self) -> Option<Rc<Pool>> {
+        self.pool.borrow().clone()
+    }
+
     /// Calls `action` when every handle is closed after [`Driver::shut_down`].
     pub fn when_unused(&self, action: impl FnOnce() + 'static) {
         if let Some(library) = &*self.library.borrow() {
@@ -154,9 +168,10 @@ impl Driver {
     pub fn shut_down(&self) {
         self.flush();
         let links = mem::take(&mut *self.links.borrow_mut());
-        for (_, mut link) in links {
-            link.with_connection(Connection::drain);
+        for (_, link) in links {
+            self.end(link);
         }
+        self.pool.take();
         self.turns.take();
         self.library.take();
     }
@@ -168,43 +183,116 @@ impl Driver {
         connection: Connection,
         receiver: usize,
         masked: bool,
-    ) -> std::io::Result<usize> {
+    ) -> io::Result<usize> {
         let library = self.library.borrow();
-        let library = library.as_ref().ok_or(std::io::ErrorKind::NotConnected)?;
+        let library = library.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         let serial = self.serial.get() + 1;
         self.serial.set(serial);
         let mut links = self.links.borrow_mut();
         let entry = links.vacant_entry();
         let id = entry.key();
-        let owner = Watcher {
-            environment: Rc::clone(environment),
-            id,
-            serial,
+        let pump = match self.pool() {
+            Some(pool) => Pump::Thread(pool.open(id, serial, masked, connection)?),
+            None => {
+                let owner = Watcher {
+                    environment: Rc::clone(environment),
+                    id,
+                    serial,
+                };
+                Pump::Loop(Polled::open(library, owner, connection)?)
+            }
         };
-        let pump = Pump::Loop(Polled::open(library, owner, connection)?);
-        entry.insert(Link::new(pump, receiver, masked, serial));
+        let link = entry.insert(Link::new(pump, receiver, masked, serial));
+        if let Pump::Thread(_) = &link.pump {
+            self.make_ready(id, link);
+        }
         self.queued.set(id, 0.0);
         Ok(id)
     }
 
-    /// Removes a connection; its descriptor is closed when the result is dropped.
-    pub fn close(&self, id: usize) -> Option<Link> {
+    /// Writes what the kernel takes and gives the connection up. Returns whether there was one.
+    pub fn close(&self, id: usize) -> bool {
         self.flush();
         let link = self.links.borrow_mut().try_remove(id);
         self.queued.set(id, 0.0);
-        link
+        link.map(|link| self.end(link)).is_some()
     }
 
-    /// Lets `body` work on a connection. It must not call JavaScript.
-    pub fn take_unsent(&self, id: usize) -> Option<Vec<u8>> {
+    fn end(&self, link: Link) {
+        match (link.pump, self.pool()) {
+            (Pump::Loop(mut polled), _) => polled.connection.drain(),
+            (Pump::Thread(threaded), Some(pool)) => {
+                if let Some(mut connection) = pool.close(&threaded) {
+                    connection.drain();
+                }
+            }
+            (Pump::Thread(_), None) => {}
+        }
+    }
+
+    /// Hands over everything that is recorded and waits until nothing of a connection is under way to its thread.
+    pub fn settle(&self, id: usize) {
         self.flush();
+        if let Some(pool) = self.pool() {
+            self.with_link(id, |link| {
+                if let Pump::Thread(threaded) = &link.pump {
+                    pool.settle(threaded);
+                }
+                self.after_sending(id, link);
+            });
+        }
+    }
+
+    /// As [`Driver::settle`], for all connections.
+    pub fn settle_all(&self) {
+        self.flush();
+        if let Some(pool) = self.pool() {
+            pool.settle_all();
+        }
+    }
+
+    /// Gives up the bytes of a connection that wait to be written.
+    pub fn take_unsent(&self, id: usize) -> Option<Vec<u8>> {
+        self.settle(id);
         let bytes = self.with_link(id, |link| {
             let bytes = link.with_connection(Connection::take_unsent);
+            self.after_sending(id, link);
             link.watch(true);
-            bytes
+            bytes.unwrap_or_default()
         })?;
         self.queued.set(id, 0.0);
         Some(bytes)
+    }
+
+    /// Whether a connection keeps the process alive.
+    pub fn keep_alive(&self, id: usize, keep: bool) {
+        self.with_link(id, |link| match (&link.pump, self.pool()) {
+            (Pump::Loop(polled), _) => polled.keep_alive(keep),
+            (Pump::Thread(threaded), Some(pool)) => pool.keep_alive(threaded, keep),
+            (Pump::Thread(_), None) => {}
+        });
+    }
+
+    /// What was read and is not decoded: of the input that JavaScript knows of, and, if `all` is wanted, of what has
+    /// arrived since.
+    pub fn unread(&self, id: usize, all: bool) -> Option<Vec<u8>> {
+        let mut bytes = self.with_input(id, |link, scratch| {
+            let input = link.input.as_ref();
+            input.map_or(Vec::new(), |input| input.unread(scratch).to_vec())
+        })?;
+        if all {
+            bytes.append(&mut self.take_arrived(id));
+        }
+        Some(bytes)
+    }
+
+    /// What a thread has read of a connection and JavaScript was not told of.
+    pub fn take_arrived(&self, id: usize) -> Vec<u8> {
+        let arrived = self.with_link(id, |link| match (&link.pump, self.pool()) {
+            (Pump::Thread(threaded), Some(pool)) => pool.take_arrived(threaded),
+            _ => Vec::new(),
+        });
+        arrived.unwrap_or_default()
     }
 
     /// Uses a connection.
@@ -241,7 +329,21 @@ impl Driver {
                 Some(_) => self.make_ready(id, link),
                 None => link.watch(false),
             }
+            if let (Pump::Thread(threaded), Some(pool)) = (&link.pump, self.pool()) {
+                if pool.resume(threaded) {
+                    self.make_ready(id, link);
+                }
+            }
         });
+    }
+
+    /// The memory that connections are read into.
+    pub(super) fn scratch(&self) -> RefMut<'_, Vec<u8>> {
+        let mut scratch = self.scratch.borrow_mut();
+        if scratch.is_empty() {
+            scratch.resize(SCRATCH, 0);
+        }
+        scratch
     }
 
     /// Has a connection told in the next turn of the loop.
@@ -270,19 +372,29 @@ impl Driver {
                 was_ready.then_some(link.serial)
             });
             let Some(Some(serial)) = found else { continue };
-            if self.tell_error(id, serial) {
+            let pool = self.pool();
+            if pool.is_none() && self.tell_error(id, serial) {
                 continue;
             }
             let has_input = self.with_link(id, |link| {
                 if link.input.as_ref().is_some_and(Input::is_used_up) {
                     link.input = None;
                 }
-                link.input.is_some() && !link.with_connection(|connection| connection.paused)
+                let is_paused = link.with_connection(|connection| connection.paused);
+                link.input.is_some() && is_paused == Some(false)
             });
             if has_input == Some(true) {
                 self.tell_input(environment, id, serial);
             }
-            self.with_link(id, |link| link.watch(false));
+            match pool {
+                Some(pool) => {
+                    self.look(&pool, id, serial);
+                    self.tell_news(environment, &pool, id, serial);
+                }
+                None => self
+                    .with_link(id, |link| link.watch(false))
+                    .unwrap_or_default(),
+            }
         }
         if self.ready.borrow().is_empty() {
             if let Some(turns) = &*self.turns.borrow() {
@@ -294,8 +406,8 @@ impl Driver {
     /// Tells JavaScript about the error that broke the connection, once. Returns whether it is broken.
     pub(super) fn tell_error(&self, id: usize, serial: u64) -> bool {
         let error = self.with_link(id, |link| {
-            let (error, writing) =
-                link.with_connection(|connection| (connection.error(), connection.broke_writing()));
+            let (error, writing) = link
+                .with_connection(|connection| (connection.error(), connection.broke_writing()))?;
             let error = error.filter(|_| link.serial == serial);
             error.map(|error| (error, writing, mem::replace(&mut link.told_error, true)))
         });
@@ -324,7 +436,9 @@ impl Driver {
         let mut told = Vec::new();
         for (id, serial) in mem::take(&mut *self.broken.borrow_mut()) {
             self.with_link(id, |link| {
-                let error = link.with_connection(|connection| connection.error());
+                let error = link
+                    .with_connection(|connection| connection.error())
+                    .flatten();
                 let is_new = link.serial == serial && !mem::replace(&mut link.told_error, true);
                 if let (Some(error), true, Ok(id)) = (error, is_new, i32::try_from(id)) {
                     told.extend([id, error]);
@@ -367,7 +481,7 @@ impl Driver {
             }
             let is_paused = link.with_connection(|connection| connection.paused);
             let input = link.input.get_or_insert_with(Input::nothing);
-            if is_done && !is_paused && input.is_between_chunks() {
+            if is_done && is_paused != Some(true) && input.is_between_chunks() {
                 return true;
             }
             // JavaScript asks for more when it is done.

@@ -7,24 +7,25 @@ use std::ops::Range;
 use slab::Slab;
 
 use super::driver::Driver;
-use super::link::{Link, NONE};
+use super::link::{Link, Pump, NONE};
+use super::threaded::Pool;
 use crate::protocol::mask_frames;
 
 /// Where in the control array stands how many connections were found broken.
 pub(super) const BROKEN: usize = 1;
 
+/// Where in the control array stands whether somebody waits for any of the records.
+const URGENT: usize = 2;
 /// Where in the control array the records begin, and how many numbers each has.
 const FIRST_RECORD: usize = 4;
-const RECORD: usize = 3;
+const RECORD: usize = 4;
 
 impl Driver {
     /// Sends two pieces at once, after what was recorded before.
     pub fn send_now(&self, id: usize, head: &[u8], payload: &[u8]) {
         self.flush();
         self.with_link(id, |link| {
-            let pieces = [IoSlice::new(head), IoSlice::new(payload)];
-            link.with_connection(|connection| connection.send(&pieces));
-            self.after_sending(id, link);
+            self.send_pieces(id, link, &[IoSlice::new(head), IoSlice::new(payload)]);
         });
     }
 
@@ -44,7 +45,11 @@ impl Driver {
         // SAFETY: no JavaScript runs before this function returns, and it makes no other slice.
         let slab = unsafe { self.slab.bytes() };
         let mut dirty = self.dirty.borrow_mut();
-        self.chain_records(count, slab, &mut links, &mut dirty);
+        let pool = self.pool();
+        if pool.is_some() {
+            self.find_urgent(count, &mut links);
+        }
+        self.sort_records(count, slab, &mut links, &mut dirty, pool.as_deref());
 
         let slab: &[u8] = slab;
         let next = self.next_record.borrow();
@@ -68,10 +73,27 @@ impl Driver {
             }
             add_piece(&mut pieces, slab, open);
             link.records = (NONE, NONE);
-            link.with_connection(|connection| connection.send(&pieces));
-            self.after_sending(id, link);
+            self.send_pieces(id, link, &pieces);
+        }
+        // Not before: what was sent here would have to wait for it.
+        if let Some(pool) = pool {
+            self.release_batches(&pool);
         }
         self.control.set(0, 0);
+        self.control.set(URGENT, 0);
+    }
+
+    fn send_pieces(&self, id: usize, link: &mut Link, pieces: &[IoSlice]) {
+        match (&mut link.pump, self.pool()) {
+            (Pump::Thread(threaded), Some(pool)) => {
+                threaded.is_urgent = false;
+                self.send_on_thread(&pool, threaded, pieces);
+            }
+            _ => {
+                link.with_connection(|connection| connection.send(pieces));
+            }
+        }
+        self.after_sending(id, link);
     }
 
     fn record(&self, index: usize) -> (usize, Range<usize>) {
@@ -85,13 +107,31 @@ impl Driver {
         (number(0), number(1)..number(2))
     }
 
-    /// Links the records of each connection, in order, and masks those of clients.
-    fn chain_records(
+    /// Notes for which connections somebody waits.
+    fn find_urgent(&self, count: usize, links: &mut Slab<Link>) {
+        if self.control.get(URGENT) == Some(0) {
+            return;
+        }
+        for index in 0..count {
+            let (id, _) = self.record(index);
+            if self.control.get(FIRST_RECORD + index * RECORD + 3) == Some(0) {
+                continue;
+            }
+            if let Some(Pump::Thread(threaded)) = links.get_mut(id).map(|link| &mut link.pump) {
+                threaded.is_urgent = true;
+            }
+        }
+    }
+
+    /// Hands records over to threads. Those that are to be sent here are linked, in order, for each connection, and
+    /// masked if a client sends them.
+    fn sort_records(
         &self,
         count: usize,
         slab: &mut [u8],
         links: &mut Slab<Link>,
         dirty: &mut Vec<usize>,
+        pool: Option<&Pool>,
     ) {
         let mut next = self.next_record.borrow_mut();
         next.clear();
@@ -101,6 +141,12 @@ impl Driver {
             let Some(link) = links.get_mut(id) else {
                 continue;
             };
+            if let (Pump::Thread(threaded), Some(pool)) = (&mut link.pump, pool) {
+                if !threaded.is_urgent {
+                    self.hand_over(pool, id, threaded, slab.get(range).unwrap_or_default());
+                    continue;
+                }
+            }
             if link.masked {
                 let is_whole = slab.get_mut(range).map(mask_frames) == Some(Ok(()));
                 if !is_whole {
@@ -120,10 +166,16 @@ impl Driver {
     }
 
     /// Sees to what sending has left: bytes that wait, or an error.
-    fn after_sending(&self, id: usize, link: &mut Link) {
-        let (queued, error) =
-            link.with_connection(|connection| (connection.queued(), connection.error()));
-        if queued > 0 {
+    pub(super) fn after_sending(&self, id: usize, link: &mut Link) {
+        let state = link.with_connection(|connection| (connection.queued(), connection.error()));
+        let Some((queued, error)) = state else { return };
+        if let Pump::Thread(threaded) = &mut link.pump {
+            let is_less = threaded.refresh();
+            self.queued.set(id, threaded.shown as f64);
+            if is_less {
+                self.make_ready(id, link);
+            }
+        } else if queued > 0 {
             self.queued.set(id, queued as f64);
             link.watch(false);
         }
@@ -135,6 +187,7 @@ impl Driver {
         }
     }
 }
+
 fn add_piece<'a>(pieces: &mut Vec<IoSlice<'a>>, slab: &'a [u8], range: Range<usize>) {
     match slab.get(range) {
         Some(bytes) if !bytes.is_empty() => pieces.push(IoSlice::new(bytes)),

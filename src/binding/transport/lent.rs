@@ -111,6 +111,7 @@ impl Driver {
                 }
                 connection.read(room)
             });
+            let read = read.unwrap_or(Read::Nothing);
             let Read::Bytes(count) = read else {
                 link.lent = Some(lent);
                 return Some((read, None));

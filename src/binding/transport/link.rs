@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::context::Context;
 use super::lent::Lent;
 use super::polled::Polled;
+use super::threaded::Threaded;
 use crate::reactor::{Connection, Input};
 
 /// The end of a chain of records.
@@ -14,6 +15,8 @@ pub const NONE: usize = usize::MAX;
 pub enum Pump {
     /// The JavaScript thread, when Node's loop says so.
     Loop(Polled),
+    /// A thread of its own.
+    Thread(Threaded),
 }
 
 /// A connection and what JavaScript has to do with it.
@@ -63,10 +66,19 @@ impl Link {
         }
     }
 
-    /// Uses the connection itself.
-    pub fn with_connection<T>(&mut self, body: impl FnOnce(&mut Connection) -> T) -> T {
+    /// Uses the connection itself, if it is not closed.
+    pub fn with_connection<T>(&mut self, body: impl FnOnce(&mut Connection) -> T) -> Option<T> {
         match &mut self.pump {
-            Pump::Loop(polled) => body(&mut polled.connection),
+            Pump::Loop(polled) => Some(body(&mut polled.connection)),
+            Pump::Thread(threaded) => threaded.with(body),
+        }
+    }
+
+    /// How many bytes were read and written so far.
+    pub fn counters(&self) -> (u64, u64) {
+        match &self.pump {
+            Pump::Loop(polled) => polled.connection.counters(),
+            Pump::Thread(threaded) => threaded.counters(),
         }
     }
 
@@ -75,18 +87,11 @@ impl Link {
         self.input.as_ref().is_some_and(Input::is_aside)
     }
 
-    /// Has the connection watched for what it waits for; see [`Polled::watch`].
+    /// Has the loop watch for what the connection waits for; see [`Polled::watch`]. A thread sees to that itself.
     pub fn watch(&mut self, eager: bool) {
         let is_full = self.is_full();
-        match &mut self.pump {
-            Pump::Loop(polled) => polled.watch(is_full, eager),
-        }
-    }
-
-    /// Whether the connection keeps the process alive.
-    pub fn keep_alive(&self, keep: bool) {
-        match &self.pump {
-            Pump::Loop(polled) => polled.keep_alive(keep),
+        if let Pump::Loop(polled) = &mut self.pump {
+            polled.watch(is_full, eager);
         }
     }
 }

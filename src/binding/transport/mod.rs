@@ -3,8 +3,9 @@
 //! JavaScript and this side share five things for good: a function that is told events (`driver.rs`), the slab, in
 //! which JavaScript writes frames, the control array, in which it notes them, an array of how much waits for each
 //! connection, and the arena, into which small payloads are copied (it is replaced when it is full). `control[0]` is the
-//! number of notes, `control[1]` that of connections that broke when they were handed over. From `control[4]` on the notes
-//! lie, three numbers each: the connection, and where its frames begin and end in the slab.
+//! number of notes, `control[1]` that of connections that broke when they were handed over, `control[2]` says whether
+//! somebody waits for any of the notes. From `control[4]` on they lie, four numbers each: the connection, where its
+//! frames begin and end in the slab, and whether somebody waits for them.
 
 mod arena;
 mod context;
@@ -14,6 +15,7 @@ mod flush;
 mod lent;
 mod link;
 mod polled;
+mod threaded;
 
 use std::cell::OnceCell;
 use std::ffi::c_void;
@@ -33,6 +35,10 @@ use arena::Arena;
 use context::Context;
 use driver::Driver;
 use link::Link;
+use threaded::Pool;
+
+/// More threads than that make nothing faster.
+const MOST_THREADS: usize = 64;
 
 /// The native transport of one environment.
 #[derive(Default)]
@@ -51,6 +57,7 @@ raw_functions!(export:
     "nativeTake" => take,
     "nativeFlush" => flush,
     "nativeBroken" => broken,
+    "nativeSettle" => settle,
     "nativeSendLarge" => send_large,
     "nativePause" => pause,
     "nativeResume" => resume,
@@ -82,8 +89,8 @@ fn with_link<T>(call: &Call, body: impl FnOnce(&mut Link) -> T) -> Outcome<T> {
         .ok_or(NO_CONNECTION)
 }
 
-/// `nativeStart(dispatch, slab, control, queued, arena) -> boolean`: starts the transport of this environment; false where
-/// there cannot be one.
+/// `nativeStart(dispatch, slab, control, queued, arena, threads) -> boolean`: starts the transport of this environment,
+/// with so many I/O threads, or on the loop if that is 0; false where there cannot be one.
 fn start(call: &Call) -> Outcome<bool> {
     let (env, environment) = (call.env, call.environment);
     if environment.transport.driver.get().is_some() {
@@ -105,6 +112,14 @@ fn start(call: &Call) -> Outcome<bool> {
     let control = Shared::adopt(env, call.value(2)?)?;
     let queued = Shared::adopt(env, call.value(3)?)?;
     let arena = Arena::adopt(env, call.value(4)?)?;
+    let pool = match call.size(5)?.min(MOST_THREADS) {
+        0 => None,
+        // There may be no memory or descriptors for more threads.
+        count => match Pool::start(environment, &library, count) {
+            Ok(pool) => Some(pool),
+            Err(_) => return Ok(false),
+        },
+    };
     let mut callback = ptr::null_mut();
     // SAFETY: a strong reference to a live value, released with the environment.
     let status = unsafe { sys::napi_create_reference(env, call.value(0)?, 1, &mut callback) };
@@ -125,7 +140,7 @@ fn start(call: &Call) -> Outcome<bool> {
         .transport
         .driver
         .get_or_init(|| Driver::new(env, callback, slab, control, queued, arena));
-    driver.start(environment, library);
+    driver.start(environment, library, pool);
     Ok(true)
 }
 
@@ -217,6 +232,16 @@ fn broken(call: &Call) -> Outcome<sys::napi_value> {
     )
 }
 
+/// `nativeSettle(id)`: as `nativeFlush`; what no kernel has taken of this connection then counts as waiting. Without an
+/// `id` the same for all connections.
+fn settle(call: &Call) -> Outcome<()> {
+    match call.value(0) {
+        Ok(_) => driver(call)?.settle(call.size(0)?),
+        Err(_) => driver(call)?.settle_all(),
+    }
+    Ok(())
+}
+
 /// `nativeSendLarge(id, head, headLength, payload)`: sends a frame that is too large for the slab, after what is noted.
 fn send_large(call: &Call) -> Outcome<()> {
     let (head, payload) = (call.memory(1)?, call.memory(3)?);
@@ -251,15 +276,13 @@ fn resume(call: &Call) -> Outcome<()> {
 
 /// `nativeRef(id, keep)`: whether the connection keeps the process alive.
 fn keep_alive(call: &Call) -> Outcome<()> {
-    let keep = call.flag(1)?;
-    with_link(call, |link| link.keep_alive(keep))
+    driver(call)?.keep_alive(call.size(0)?, call.flag(1)?);
+    Ok(())
 }
 
 /// `nativeCounters(id) -> [bytesRead, bytesWritten]`
 fn counters(call: &Call) -> Outcome<sys::napi_value> {
-    let (read, written) = with_link(call, |link| {
-        link.with_connection(|connection| connection.counters())
-    })?;
+    let (read, written) = with_link(call, |link| link.counters())?;
     array(
         call.env,
         [read, written]
@@ -268,16 +291,13 @@ fn counters(call: &Call) -> Outcome<sys::napi_value> {
     )
 }
 
-/// `nativeUnread(id) -> Buffer`: what was read and is not decoded. From here on the receiver puts messages together by
-/// itself.
+/// `nativeUnread(id, all) -> Buffer`: what was read and is not decoded, also (`all`) what JavaScript was not told of. From
+/// here on the receiver puts messages together by itself.
 fn unread(call: &Call) -> Outcome<sys::napi_value> {
     let driver = driver(call)?;
     driver.end_loan(call.environment, call.size(0)?);
     let bytes = driver
-        .with_input(call.size(0)?, |link, scratch| {
-            let input = link.input.as_ref();
-            input.map_or(Vec::new(), |input| input.unread(scratch).to_vec())
-        })
+        .unread(call.size(0)?, call.flag(1)?)
         .ok_or(NO_CONNECTION)?;
     Ok(buffer(call.env, &bytes))
 }
@@ -287,14 +307,22 @@ const READ_AHEAD: usize = 64 * 1024;
 
 /// `nativeReadOnce(id) -> Buffer`: what has arrived on a connection that is paused.
 fn read_once(call: &Call) -> Outcome<sys::napi_value> {
-    let mut room = vec![0; READ_AHEAD];
-    let count = with_link(call, |link| {
-        match link.with_connection(|connection| connection.read(&mut room)) {
-            Read::Bytes(count) => count,
-            _ => 0,
-        }
-    })?;
-    Ok(buffer(call.env, room.get(..count).unwrap_or_default()))
+    let mut bytes = driver(call)?.take_arrived(call.size(0)?);
+    let known = bytes.len();
+    bytes.resize(known.max(READ_AHEAD), 0);
+    let room = bytes.get_mut(known..).unwrap_or_default();
+    let outcome = match room {
+        [] => None,
+        _ => with_link(call, |link| {
+            link.with_connection(|connection| connection.read(room))
+        })?,
+    };
+    let count = match outcome {
+        Some(Read::Bytes(count)) => count,
+        _ => 0,
+    };
+    bytes.truncate(known + count);
+    Ok(buffer(call.env, &bytes))
 }
 
 /// `nativeUnsent(id) -> Buffer`: takes what is not written yet, for somebody else to write.
@@ -307,7 +335,9 @@ fn unsent(call: &Call) -> Outcome<sys::napi_value> {
 
 /// `nativeClose(id)`: writes what the kernel takes and gives the connection up.
 fn close(call: &Call) -> Outcome<()> {
-    let mut link = driver(call)?.close(call.size(0)?).ok_or(NO_CONNECTION)?;
-    link.with_connection(Connection::drain);
-    Ok(())
+    if driver(call)?.close(call.size(0)?) {
+        Ok(())
+    } else {
+        Err(NO_CONNECTION)
+    }
 }

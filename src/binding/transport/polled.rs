@@ -4,14 +4,12 @@ use std::ffi::c_int;
 use std::io;
 use std::rc::Rc;
 
-use super::driver::{Driver, EOF, WRITABLE};
+use super::driver::{Driver, EOF, SCRATCH, WRITABLE};
 use super::link::Pump;
 use crate::binding::environment::Environment;
 use crate::reactor::uv::{self, Handle, Library};
 use crate::reactor::{Connection, Input, Read};
 
-/// The memory that all connections are read into: several of the chunks that Node would read.
-const SCRATCH: usize = 256 * 1024;
 /// Reads of one connection before the others have their turn; together as much as libuv reads.
 const READS_PER_TURN: usize = 8;
 
@@ -116,8 +114,10 @@ impl Driver {
     fn with_polled<T>(&self, id: usize, body: impl FnOnce(&mut Polled, bool) -> T) -> Option<T> {
         self.with_link(id, |link| {
             let is_full = link.is_full();
-            let Pump::Loop(polled) = &mut link.pump;
-            Some(body(polled, is_full))
+            match &mut link.pump {
+                Pump::Loop(polled) => Some(body(polled, is_full)),
+                Pump::Thread(_) => None,
+            }
         })?
     }
 
@@ -182,13 +182,12 @@ impl Driver {
 
     /// Reads once, unless nothing is to be read now.
     fn read_once(&self, id: usize) -> Read {
-        let mut scratch = self.scratch.borrow_mut();
-        if scratch.is_empty() {
-            scratch.resize(SCRATCH, 0);
-        }
+        let mut scratch = self.scratch();
         self.with_link(id, |link| {
             let is_full = link.is_full();
-            let Pump::Loop(Polled { connection, .. }) = &mut link.pump;
+            let Pump::Loop(Polled { connection, .. }) = &mut link.pump else {
+                return Read::Nothing;
+            };
             if is_full || !connection.wants_to_read() {
                 return Read::Nothing;
             }

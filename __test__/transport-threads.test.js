@@ -1,0 +1,365 @@
+'use strict';
+
+const assert = require('node:assert/strict');
+const { once } = require('node:events');
+const net = require('node:net');
+const { describe, test } = require('node:test');
+
+const { runInChild } = require('./support/child.js');
+const frames = require('./support/frames.js');
+const { isOxws } = require('./support/internals.js');
+const WebSocket = require('./support/package.js');
+const { openServer, urlOf } = require('./support/pair.js');
+
+const skip = !isOxws
+  ? 'ws has no transports'
+  : process.platform === 'win32' && 'there are no I/O threads on Windows';
+
+const packageModule = require.resolve('./support/package.js');
+
+const LIMIT = { timeout: 60000 };
+
+/** Runs a function in a process whose sockets are read and written on I/O threads. */
+function runOnThreads(t, body, env = {}) {
+  return runInChild(t, body, { env: { OXWS_IO_THREADS: '2', ...env, OXWS_TRANSPORT: 'threads' } });
+}
+
+/** A client made of nothing but a socket, when the handshake is over. */
+async function connectSocket(t, port) {
+  const socket = net.connect(port, '127.0.0.1');
+  t.after(() => socket.destroy());
+  socket.on('error', () => undefined);
+  socket.write(
+    'GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+      'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'
+  );
+  await once(socket, 'data');
+  return socket;
+}
+
+describe('OXWS_IO_THREADS', { skip }, () => {
+  for (const value of ['0', '-1', 'two', '1.5', '65', '1e1']) {
+    test(`may not be ${value}`, LIMIT, async (t) => {
+      const { code, stderr } = await runOnThreads(t, () => undefined, { OXWS_IO_THREADS: value });
+      assert.equal(code, 1);
+      assert.match(
+        stderr,
+        new RegExp(`RangeError: .*OXWS_IO_THREADS must be an integer from 1 to 64, not "${value}"`)
+      );
+    });
+  }
+
+  test('means nothing unless threads are asked for', LIMIT, async (t) => {
+    for (const transport of ['loop', 'stream', '']) {
+      const { code, stderr } = await runInChild(t, () => undefined, {
+        env: { OXWS_IO_THREADS: 'many', OXWS_TRANSPORT: transport }
+      });
+      assert.equal(code, 0, stderr);
+    }
+  });
+
+  for (const [value, expected] of [
+    ['', 1],
+    ['1', 1],
+    ['3', 3]
+  ]) {
+    const name = `is how many threads there are: ${expected} if it is "${value}"`;
+    const linux = process.platform !== 'linux' && 'only Linux tells the names of threads';
+    test(name, { ...LIMIT, skip: linux }, async (t) => {
+      const { stdout, stderr } = await runOnThreads(
+        t,
+        (WebSocketInChild) => {
+          const fs = require('node:fs');
+          const count = () =>
+            fs
+              .readdirSync('/proc/self/task')
+              .map((task) => fs.readFileSync(`/proc/self/task/${task}/comm`, 'latin1'))
+              .filter((comm) => comm.startsWith('oxws-io-')).length;
+          const wss = new WebSocketInChild.Server({ host: '127.0.0.1', port: 0 }, () => {
+            // Before the first connection there are none.
+            process.stdout.write(`${count()},`);
+            new WebSocketInChild(`ws://127.0.0.1:${wss.address().port}`).on('message', () => {
+              process.stdout.write(`${count()}`);
+              process.exit();
+            });
+          });
+          // A reply means that its thread runs; with one connection for each, all do.
+          wss.on('connection', (ws) => {
+            const more = wss.clients.size < 6;
+            if (more) new WebSocketInChild(`ws://127.0.0.1:${wss.address().port}`);
+            ws.on('error', () => undefined);
+            if (!more) for (const client of wss.clients) client.send('hello');
+          });
+        },
+        { OXWS_IO_THREADS: value }
+      );
+      assert.equal(stdout, `0,${expected}`, stderr);
+    });
+  }
+});
+
+describe('A worker whose sockets have I/O threads', { skip }, () => {
+  test('takes them with it when it is terminated with 100 connections', LIMIT, async (t) => {
+    const { code, stdout, stderr } = await runOnThreads(
+      t,
+      async (WebSocketInChild) => {
+        const { once: happened } = require('node:events');
+        const fs = require('node:fs');
+        const { Worker } = require('node:worker_threads');
+        const count = () =>
+          process.platform !== 'linux'
+            ? 0
+            : fs
+                .readdirSync('/proc/self/task')
+                .map((task) => fs.readFileSync(`/proc/self/task/${task}/comm`, 'latin1'))
+                .filter((comm) => comm.startsWith('oxws-io-')).length;
+        const server = `
+        const { Server } = require(process.env.TEST_PACKAGE_MODULE);
+        const { parentPort } = require('node:worker_threads');
+        const wss = new Server({ host: '127.0.0.1', port: 0 });
+        wss.on('listening', () => parentPort.postMessage(wss.address().port));
+        wss.on('connection', (ws) => {
+          ws.on('message', (data) => ws.send(data));
+        });
+      `;
+        // Several at once and one after the other; with threads in the parent as well.
+        for (let round = 0; round < 3; round++) {
+          const workers = [0, 1].map(() => new Worker(server, { eval: true }));
+          const closes = [];
+          const ports = workers.map(async (worker) => (await happened(worker, 'message'))[0]);
+          for (const port of await Promise.all(ports)) {
+            const clients = Array.from(
+              { length: 50 },
+              () => new WebSocketInChild(`ws://127.0.0.1:${port}`)
+            );
+            await Promise.all(
+              clients.map(async (client) => {
+                client.on('error', () => undefined);
+                closes.push(happened(client, 'close'));
+                await happened(client, 'open');
+                client.on('message', (data) => client.send(data));
+                for (let i = 0; i < 3; i++) client.send(Buffer.alloc(2000));
+                await happened(client, 'message');
+              })
+            );
+          }
+          await Promise.all(workers.map((worker) => worker.terminate()));
+          await Promise.all(closes);
+        }
+        process.stdout.write(`${count()}`);
+        process.exit();
+      },
+      { TEST_PACKAGE_MODULE: packageModule }
+    );
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout, process.platform === 'linux' ? '2' : '0');
+  });
+});
+
+describe('A process that exits and has I/O threads', { skip }, () => {
+  test('still sends what it has queued, in order', LIMIT, async (t) => {
+    const wss = await openServer(t);
+    const received = [];
+    const connected = once(wss, 'connection');
+    const exited = runOnThreads(
+      t,
+      (WebSocketInChild) => {
+        const ws = new WebSocketInChild(process.env.TEST_URL);
+        ws.on('open', () => {
+          // Some of it is on its way already when the process exits.
+          for (let i = 0; i < 300; i++) ws.send(`early ${i}`);
+          setImmediate(() => {
+            for (let i = 0; i < 300; i++) ws.send(`late ${i}`);
+            process.exit(3);
+          });
+        });
+      },
+      { TEST_URL: urlOf(wss) }
+    );
+    const [ws] = await connected;
+    ws.on('message', (data) => received.push(String(data)));
+    await once(ws, 'close');
+    assert.equal((await exited).code, 3);
+    const expected = ['early', 'late'].flatMap((word) =>
+      Array.from({ length: 300 }, (_, i) => `${word} ${i}`)
+    );
+    assert.deepEqual(received, expected);
+  });
+
+  test('does so by itself when nothing keeps it alive', LIMIT, async (t) => {
+    const wss = await openServer(t);
+    const connected = once(wss, 'connection');
+    const exited = runOnThreads(
+      t,
+      (WebSocketInChild) => {
+        const ws = new WebSocketInChild(process.env.TEST_URL);
+        ws.on('open', () => {
+          ws.send('farewell');
+          ws._socket.unref();
+        });
+      },
+      { TEST_URL: urlOf(wss) }
+    );
+    const [ws] = await connected;
+    const [data] = await once(ws, 'message');
+    assert.equal(String(data), 'farewell');
+    assert.equal((await exited).code, 0);
+  });
+});
+
+describe('A connection with an I/O thread', { skip }, () => {
+  test('keeps the process alive, also when it is paused', LIMIT, async (t) => {
+    const wss = await openServer(t);
+    const connected = once(wss, 'connection');
+    const exited = runOnThreads(
+      t,
+      (WebSocketInChild) => {
+        const ws = new WebSocketInChild(process.env.TEST_URL);
+        ws.on('open', () => ws.send('open'));
+        ws.on('message', () => {
+          ws.pause();
+          ws.send('paused');
+          // Nothing but the connection is left; then it goes on.
+          setTimeout(() => ws.resume(), 50).unref();
+        });
+        ws.on('close', (code) => process.stdout.write(`${code}`));
+      },
+      { TEST_URL: urlOf(wss) }
+    );
+    const [ws] = await connected;
+    ws.once('message', () => {
+      ws.send('pause');
+      ws.once('message', () => ws.close(1001));
+    });
+    const { code, stdout, stderr } = await exited;
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout, '1001');
+  });
+
+  test('says truthfully how much waits for a peer that does not read', LIMIT, async (t) => {
+    const exited = runOnThreads(t, async (WebSocketInChild) => {
+      const { once: happened } = require('node:events');
+      const socket = require('node:net');
+      const wss = new WebSocketInChild.Server({ host: '127.0.0.1', port: 0 });
+      await happened(wss, 'listening');
+      const peer = socket.connect(wss.address().port, '127.0.0.1', () => {
+        peer.write(
+          'GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+            'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'
+        );
+        peer.pause();
+      });
+      const [ws] = await happened(wss, 'connection');
+      const message = Buffer.alloc(1000);
+      let sent = 0;
+      const fill = () => {
+        // Without a turn of the loop in between; it must end.
+        while (ws.bufferedAmount < 1_000_000) {
+          ws.send(message);
+          sent += message.length;
+          if (sent > 500_000_000) throw new Error('nothing ever waits');
+        }
+      };
+      // Whatever the kernel takes, in the end it is full.
+      for (let round = 0, before = -1; before !== sent; round++) {
+        before = sent;
+        fill();
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        if (round > 200) throw new Error('the kernel takes everything');
+      }
+      const held = ws.bufferedAmount;
+      const { rss } = process.memoryUsage();
+
+      // And it is all told when the peer reads at last.
+      const drained = happened(ws._socket, 'drain');
+      let received = 0;
+      peer.on('data', (chunk) => (received += chunk.length));
+      peer.resume();
+      await drained;
+      const all = new Promise((resolve) => ws.send('end', resolve));
+      await all;
+      const expected = (sent / message.length) * (message.length + 4) + 5;
+      while (received < expected) await happened(peer, 'data');
+      process.stdout.write(JSON.stringify({ held, left: ws.bufferedAmount, rss }));
+      process.exit();
+    });
+    const { stdout, stderr } = await exited;
+    const { held, left, rss } = JSON.parse(stdout || `{"error":${JSON.stringify(stderr)}}`);
+    assert.ok(held >= 1_000_000 && held < 2_500_000, `${held} bytes are held: ${stderr}`);
+    assert.equal(left, 0);
+    assert.ok(rss < 300_000_000, `${rss} bytes of memory`);
+  });
+
+  test('that is not consumed is not read on, and holds up no other', LIMIT, async (t) => {
+    const served = runOnThreads(
+      t,
+      (WebSocketInChild) => {
+        const wss = new WebSocketInChild.Server({ host: '127.0.0.1', port: 0 });
+        const parent = new WebSocketInChild(process.env.TEST_URL);
+        parent.on('open', () => parent.send(`${wss.address().port}`));
+        parent.on('close', () => process.exit());
+        let slow;
+        wss.on('connection', (ws) => {
+          if (slow === undefined) {
+            slow = ws;
+            slow.pause();
+            slow.total = 0;
+            slow.on('message', (data) => (slow.total += data.length));
+          } else {
+            ws.on('message', (data) => {
+              if (String(data) === 'go on') slow.resume();
+              ws.send(`${slow.total} ${process.memoryUsage().rss}`);
+            });
+          }
+        });
+      },
+      // Both connections have the same thread.
+      { OXWS_IO_THREADS: '1', TEST_URL: urlOf(await parentServer(t)) }
+    );
+    const port = await portOfChild;
+    const payload = Buffer.alloc(100_000);
+    const frame = frames.binary(payload, { mask: true });
+    const slow = await connectSocket(t, port);
+    const count = 600;
+    let written = 0;
+    for (let i = 0; i < count; i++) slow.write(frame, () => (written += payload.length));
+
+    const quick = new WebSocket(`ws://127.0.0.1:${port}`);
+    t.after(() => quick.terminate());
+    await once(quick, 'open');
+    const ask = async (what) => {
+      quick.send(what);
+      const [reply] = await once(quick, 'message');
+      return String(reply).split(' ').map(Number);
+    };
+    let before = -1;
+    for (let i = 0; i < 200; i++) {
+      const [total, rss] = await ask('how much?');
+      assert.equal(total, 0);
+      assert.ok(rss < 200_000_000, `${rss} bytes of memory`);
+      if (i % 50 === 49) {
+        if (before === written) break;
+        before = written;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
+    assert.ok(written < count * payload.length, 'the peer could write everything');
+    for (let total = 0; total < count * payload.length; [total] = await ask('go on'));
+    closeParent();
+    await served;
+  });
+});
+
+let portOfChild;
+let closeParent;
+
+/** A server to which a child tells its port. */
+async function parentServer(t) {
+  const wss = await openServer(t);
+  portOfChild = once(wss, 'connection').then(async ([ws]) => {
+    closeParent = () => ws.close();
+    const [port] = await once(ws, 'message');
+    return Number(port);
+  });
+  return wss;
+}

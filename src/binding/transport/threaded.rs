@@ -1,0 +1,304 @@
+//! The threads driver: sockets are read and written on I/O threads, and JavaScript is told, on its own thread, what
+//! they have done.
+//!
+//! Frames are handed over by the batch, once in a turn of the loop. A connection to which something is sent that
+//! somebody waits for (a callback) is written to on the JavaScript thread, so that the callback comes when it does in
+//! ws; [`Threads::send_now`] sees to the order.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::c_int;
+use std::io::{self, IoSlice};
+use std::mem;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::driver::{Driver, EOF, ERROR, WRITABLE, WRITE_ERROR};
+use super::link::Pump;
+use crate::binding::environment::Environment;
+use crate::reactor::threads::{Batch, Ending, Progress, Remote, Threads};
+use crate::reactor::uv::{self, Handle, Library};
+use crate::reactor::{Connection, Input};
+
+/// The I/O threads of an environment and how they make themselves heard.
+pub struct Pool {
+    // First: they are gone before the handle is that they ring.
+    threads: Threads,
+    handle: Handle<Listener>,
+    /// How many connections keep the process alive.
+    kept_alive: Cell<usize>,
+    /// Memory for the next list of connections with news.
+    listed: Cell<Vec<(usize, u64)>>,
+    /// For each thread what it is handed over next.
+    batches: RefCell<Vec<Batch>>,
+}
+
+/// The owner of the handle that is rung.
+struct Listener {
+    environment: Rc<Environment>,
+}
+
+impl uv::Owner for Listener {
+    fn wake(&self, _status: c_int, _events: c_int) {
+        if let Some(driver) = self.environment.transport.driver.get() {
+            driver.tell_listed(&self.environment);
+        }
+    }
+}
+
+impl Pool {
+    /// Starts `count` threads.
+    pub fn start(
+        environment: &Rc<Environment>,
+        library: &Rc<Library>,
+        count: usize,
+    ) -> io::Result<Self> {
+        let environment = Rc::clone(environment);
+        let handle = Handle::woken(library, Listener { environment })?;
+        handle.keep_alive(false);
+        // SAFETY: only the threads ring, and they have ended when `threads` is dropped, before `handle` is.
+        let bell = unsafe { handle.bell() };
+        let threads = Threads::start(count, move || bell.ring())?;
+        let batches = (0..threads.count()).map(|_| Batch::default()).collect();
+        Ok(Self {
+            threads,
+            handle,
+            kept_alive: Cell::new(0),
+            listed: Cell::default(),
+            batches: RefCell::new(batches),
+        })
+    }
+
+    /// Gives a connection to a thread.
+    pub fn open(
+        &self,
+        id: usize,
+        serial: u64,
+        masked: bool,
+        connection: Connection,
+    ) -> io::Result<Threaded> {
+        let threaded = Threaded {
+            remote: self.threads.open(id, serial, masked, connection)?,
+            handed: 0,
+            known: 0,
+            shown: 0,
+            is_due: false,
+            is_urgent: false,
+            is_new: true,
+            keeps_alive: Cell::new(false),
+            told_end: false,
+        };
+        self.keep_alive(&threaded, true);
+        Ok(threaded)
+    }
+
+    /// Whether a connection keeps the process alive.
+    pub fn keep_alive(&self, threaded: &Threaded, keep: bool) {
+        if threaded.keeps_alive.replace(keep) == keep {
+            return;
+        }
+        let before = self.kept_alive.get();
+        let now = if keep { before + 1 } else { before - 1 };
+        self.kept_alive.set(now);
+        if (before == 0) != (now == 0) {
+            self.handle.keep_alive(keep);
+        }
+    }
+
+    /// Takes a connection back, with everything that was handed over for it settled.
+    pub fn close(&self, threaded: &Threaded) -> Option<Connection> {
+        self.keep_alive(threaded, false);
+        self.settle(threaded);
+        self.threads.close(&threaded.remote)
+    }
+
+    /// Sees to it that nothing of a connection is under way any more.
+    pub fn settle(&self, threaded: &Threaded) {
+        if !threaded.remote.is_settled(threaded.handed) {
+            self.threads.settle(&threaded.remote);
+        }
+    }
+
+    /// As [`Pool::settle`], for all connections.
+    pub fn settle_all(&self) {
+        self.threads.settle_all();
+    }
+
+    /// Takes what was read of a connection and not told yet.
+    pub fn take_arrived(&self, threaded: &Threaded) -> Vec<u8> {
+        self.threads.take_arrived(&threaded.remote)
+    }
+
+    /// Goes on reading. Returns whether there is something to tell already.
+    pub fn resume(&self, threaded: &Threaded) -> bool {
+        self.threads.resume(&threaded.remote);
+        threaded.remote.has_news()
+    }
+}
+
+/// A connection in the hands of an I/O thread.
+pub struct Threaded {
+    remote: Arc<Remote>,
+    /// How many bytes were handed over, and of how many it is known that the thread has dealt with them.
+    handed: u64,
+    known: u64,
+    /// How many bytes JavaScript believes to wait.
+    pub shown: usize,
+    /// Whether that has become less and JavaScript was not told.
+    is_due: bool,
+    /// Somebody waits for what is sent in the flush under way.
+    pub is_urgent: bool,
+    /// Nobody has looked yet what has arrived.
+    is_new: bool,
+    keeps_alive: Cell<bool>,
+    told_end: bool,
+}
+
+impl Threaded {
+    /// Uses the connection itself. What is handed over may still be under way.
+    pub fn with<T>(&self, body: impl FnOnce(&mut Connection) -> T) -> Option<T> {
+        self.remote.with(body)
+    }
+
+    /// How many bytes were read, as far as JavaScript knows, and written, as far as they do not count as waiting.
+    pub fn counters(&self) -> (u64, u64) {
+        let (read, sent) = self.remote.counters(self.handed);
+        (read, sent.saturating_sub(self.shown as u64))
+    }
+
+    /// Looks how much waits now. What JavaScript is shown is `shown`; whether it has become less, and is to be told so,
+    /// is returned.
+    pub fn refresh(&mut self) -> bool {
+        self.note(self.remote.progress(self.handed))
+    }
+
+    fn note(&mut self, progress: Progress) -> bool {
+        self.known = progress.handled;
+        let before = mem::replace(&mut self.shown, progress.queued);
+        self.is_due |= self.shown < before;
+        self.is_due
+    }
+}
+
+impl Driver {
+    /// Hands frames over to the connection's thread, with what else the flush under way brings.
+    pub(super) fn hand_over(&self, pool: &Pool, id: usize, threaded: &mut Threaded, frames: &[u8]) {
+        let mut batches = pool.batches.borrow_mut();
+        let Some(batch) = batches.get_mut(pool.threads.thread_of(id)) else {
+            return;
+        };
+        batch.add(id, frames);
+        threaded.handed += frames.len() as u64;
+        if threaded.shown > 0 {
+            threaded.shown += frames.len();
+        } else if threaded.handed - threaded.known > Remote::UNNOTICED {
+            threaded.refresh();
+        } else {
+            return;
+        }
+        self.queued.set(id, threaded.shown as f64);
+    }
+
+    /// Lets the threads begin with what they were handed over.
+    pub(super) fn release_batches(&self, pool: &Pool) {
+        for (index, batch) in pool.batches.borrow_mut().iter_mut().enumerate() {
+            if !batch.is_empty() {
+                pool.threads.send(index, batch);
+            }
+        }
+    }
+
+    /// Sends on this thread, after everything handed over before.
+    pub(super) fn send_on_thread(&self, pool: &Pool, threaded: &Threaded, pieces: &[IoSlice]) {
+        pool.threads
+            .send_now(&threaded.remote, threaded.handed, pieces);
+    }
+
+    /// Tells JavaScript what the threads have listed.
+    fn tell_listed(&self, environment: &Environment) {
+        let Some(pool) = self.pool() else { return };
+        let listed = pool.threads.take_ready(pool.listed.take());
+        for &(id, serial) in &listed {
+            self.tell_news(environment, &pool, id, serial);
+        }
+        pool.listed.set(listed);
+    }
+
+    /// Tells JavaScript the news of one connection: what was written, what came in, how it ended.
+    pub(super) fn tell_news(&self, environment: &Environment, pool: &Pool, id: usize, serial: u64) {
+        let news = self.with_threaded(id, serial, |threaded, input, _| {
+            // What JavaScript has left comes first; it will ask for more.
+            let (remote, handed) = (&threaded.remote, threaded.handed);
+            let news = pool.threads.take_news(remote, handed, input.is_none());
+            let has_input = !news.arrived.is_empty();
+            if has_input {
+                *input = Some(Input::aside(news.arrived));
+            }
+            threaded.note(news.progress);
+            self.queued.set(id, threaded.shown as f64);
+            let progress = mem::take(&mut threaded.is_due).then_some(threaded.shown);
+            (progress, has_input, news.is_over)
+        });
+        let Some((progress, has_input, is_over)) = news else {
+            return;
+        };
+        // Before what may be an answer to it.
+        if let Some(queued) = progress {
+            self.dispatch(id, WRITABLE, i32::from(queued > 0));
+        }
+        if has_input && self.is_current(id, serial) {
+            self.tell_input(environment, id, serial);
+        }
+        if is_over {
+            self.tell_end(id, serial);
+        }
+    }
+
+    /// Looks, on this thread, what had arrived before the connection was taken over: it is told in the next turn of the
+    /// loop, as it is without threads, and not whenever the thread comes to it.
+    pub(super) fn look(&self, pool: &Pool, id: usize, serial: u64) {
+        let is_new =
+            self.with_threaded(id, serial, |threaded, _, _| mem::take(&mut threaded.is_new));
+        if is_new == Some(true) {
+            let mut scratch = self.scratch();
+            self.with_threaded(id, serial, |threaded, _, _| {
+                pool.threads.look(&threaded.remote, &mut scratch);
+            });
+        }
+    }
+
+    /// Tells how the connection has ended, once, and only when there is nothing before that.
+    fn tell_end(&self, id: usize, serial: u64) {
+        let ending = self.with_threaded(id, serial, |threaded, input, told_error| {
+            if input.is_some() {
+                return None;
+            }
+            let ending = threaded.remote.ending()?;
+            let was_told = match ending {
+                Ending::Error(_) | Ending::WriteError(_) => mem::replace(told_error, true),
+                Ending::Peer => mem::replace(&mut threaded.told_end, true),
+            };
+            (!was_told).then_some(ending)
+        });
+        match ending.flatten() {
+            Some(Ending::Error(errno)) => self.dispatch(id, ERROR, errno),
+            Some(Ending::WriteError(errno)) => self.dispatch(id, WRITE_ERROR, errno),
+            Some(Ending::Peer) => self.dispatch(id, EOF, 0),
+            None => return,
+        };
+    }
+
+    /// Uses a connection: what JavaScript has left of its input, and whether it knows of its error.
+    fn with_threaded<T>(
+        &self,
+        id: usize,
+        serial: u64,
+        body: impl FnOnce(&mut Threaded, &mut Option<Input>, &mut bool) -> T,
+    ) -> Option<T> {
+        self.with_link(id, |link| match &mut link.pump {
+            Pump::Thread(threaded) if link.serial == serial => {
+                Some(body(threaded, &mut link.input, &mut link.told_error))
+            }
+            _ => None,
+        })?
+    }
+}

@@ -1,0 +1,175 @@
+//! Connections that threads of their own read and write.
+//!
+//! The thread that uses a connection hands over frames to be sent, many in one [`Batch`], and is called (the *bell*)
+//! when connections have news: bytes that arrived, progress in writing, an end, an error. What concerns the order of
+//! things it can do itself, under the connection's lock: send, pause, take back. So nothing ever waits for an answer.
+
+mod ready;
+mod remote;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::io::{self, IoSlice};
+use std::mem;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use super::Connection;
+use ready::Ready;
+use remote::Reading;
+pub use remote::{Ending, News, Progress, Remote};
+pub use worker::Batch;
+use worker::Worker;
+
+/// A set of I/O threads. They end when it is dropped.
+pub struct Threads {
+    workers: Vec<(Arc<Worker>, Option<JoinHandle<()>>)>,
+    ready: Arc<Ready>,
+}
+
+impl Threads {
+    /// Starts `count` threads. `bell` is called on one of them, or on the thread that uses this, when there is news.
+    pub fn start(count: usize, bell: impl Fn() + Send + Sync + 'static) -> io::Result<Self> {
+        let ready = Arc::new(Ready::new(bell));
+        let mut threads = Self {
+            workers: Vec::with_capacity(count),
+            ready,
+        };
+        for index in 0..count.max(1) {
+            let (worker, poll) = Worker::new(Arc::clone(&threads.ready))?;
+            let worker = Arc::new(worker);
+            let its_own = Arc::clone(&worker);
+            let handle = thread::Builder::new()
+                .name(format!("oxws-io-{index}"))
+                .spawn(move || its_own.run(poll))?;
+            threads.workers.push((worker, Some(handle)));
+        }
+        Ok(threads)
+    }
+
+    /// How many threads there are.
+    pub fn count(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Which thread has connection `id`.
+    pub fn thread_of(&self, id: usize) -> usize {
+        id % self.workers.len().max(1)
+    }
+
+    fn worker(&self, id: usize) -> &Worker {
+        &self.workers[self.thread_of(id)].0
+    }
+
+    /// Gives a connection to a thread, which begins to read.
+    pub fn open(
+        &self,
+        id: usize,
+        serial: u64,
+        masked: bool,
+        connection: Connection,
+    ) -> io::Result<Arc<Remote>> {
+        let ready = Arc::clone(&self.ready);
+        let remote = Arc::new(Remote::new(id, serial, masked, connection, ready));
+        if let Some(descriptor) = remote.descriptor() {
+            self.worker(id).open(&remote, descriptor)?;
+        }
+        Ok(remote)
+    }
+
+    /// Takes a connection back. What was handed over for it is to be settled before.
+    pub fn close(&self, remote: &Remote) -> Option<Connection> {
+        if let Some(descriptor) = remote.descriptor() {
+            self.worker(remote.id).close(remote.id, descriptor);
+        }
+        remote.close()
+    }
+
+    /// Has the frames in `batch` sent by thread `index`; it is empty afterwards.
+    pub fn send(&self, index: usize, batch: &mut Batch) {
+        if let Some((worker, _)) = self.workers.get(index) {
+            worker.send(batch);
+        }
+    }
+
+    /// Sends `pieces` on this thread, after everything that was handed over (`handed` bytes in total).
+    pub fn send_now(&self, remote: &Remote, handed: u64, pieces: &[IoSlice]) {
+        if !remote.send_after(handed, pieces) {
+            self.settle(remote);
+            remote.send_after(handed, pieces);
+        }
+    }
+
+    /// Returns when everything that was handed over for this connection is sent, kept or dropped.
+    pub fn settle(&self, remote: &Remote) {
+        self.worker(remote.id).settle();
+    }
+
+    /// As [`Threads::settle`], for all connections.
+    pub fn settle_all(&self) {
+        for (worker, _) in &self.workers {
+            worker.settle();
+        }
+    }
+
+    /// Reads, on this thread, what is there already. It becomes news, but is not listed.
+    pub fn look(&self, remote: &Remote, scratch: &mut [u8]) {
+        if let Reading::Starved(_) = remote.read(scratch, true) {
+            self.worker(remote.id).read(remote.id);
+        }
+    }
+
+    /// Goes on reading, if reading had stopped.
+    pub fn resume(&self, remote: &Remote) {
+        if remote.resume() {
+            self.worker(remote.id).read(remote.id);
+        }
+    }
+
+    /// The numbers and serials of connections with news. `room` is used for what is listed next.
+    pub fn take_ready(&self, mut room: Vec<(usize, u64)>) -> Vec<(usize, u64)> {
+        room.clear();
+        self.ready.take(room)
+    }
+
+    /// The news of one of them; what was read only if that is wanted (`with_input`) and it is not paused.
+    pub fn take_news(&self, remote: &Remote, handed: u64, with_input: bool) -> News {
+        let news = remote.take_news(handed, with_input);
+        if !news.arrived.is_empty() {
+            self.resume(remote);
+            self.feed();
+        }
+        news
+    }
+
+    /// Takes what was read of a connection.
+    pub fn take_arrived(&self, remote: &Remote) -> Vec<u8> {
+        let arrived = remote.take_arrived();
+        self.feed();
+        arrived
+    }
+
+    /// Lets threads go on that had no room.
+    fn feed(&self) {
+        if self.ready.has_room_again() {
+            for (worker, _) in &self.workers {
+                worker.read_starved();
+            }
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        for (worker, _) in &self.workers {
+            worker.stop();
+        }
+        for (_, handle) in &mut self.workers {
+            if let Some(handle) = mem::take(handle) {
+                // It has caught its panics.
+                let _ = handle.join();
+            }
+        }
+    }
+}

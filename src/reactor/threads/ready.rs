@@ -1,0 +1,84 @@
+//! What the threads of a reactor have to tell, and how much of it waits.
+
+use std::mem;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// How much may be read and not taken, of all connections together.
+pub(super) const MOST_HELD: usize = 32 * 1024 * 1024;
+
+/// The connections with news.
+pub struct Ready {
+    /// Numbers and serials.
+    list: Mutex<Vec<(usize, u64)>>,
+    /// Called, on any thread, when the list is not empty any more.
+    bell: Box<dyn Fn() + Send + Sync>,
+    /// Bytes that were read and not taken.
+    held: AtomicUsize,
+    /// Whether a thread has stopped reading because of that.
+    is_starved: AtomicBool,
+}
+
+impl Ready {
+    pub(super) fn new(bell: impl Fn() + Send + Sync + 'static) -> Self {
+        Self {
+            list: Mutex::default(),
+            bell: Box::new(bell),
+            held: AtomicUsize::new(0),
+            is_starved: AtomicBool::new(false),
+        }
+    }
+
+    /// Lists connections; `news` is empty afterwards.
+    pub(super) fn add(&self, news: &mut Vec<(usize, u64)>) {
+        if news.is_empty() {
+            return;
+        }
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_empty = list.is_empty();
+        list.append(news);
+        drop(list);
+        if was_empty {
+            (self.bell)();
+        }
+    }
+
+    /// Takes the list; `room` becomes the next one.
+    pub(super) fn take(&self, room: Vec<(usize, u64)>) -> Vec<(usize, u64)> {
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        mem::replace(&mut list, room)
+    }
+
+    /// How much is held.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn add_held(&self, count: usize) {
+        self.held.fetch_add(count, Ordering::SeqCst);
+    }
+
+    pub(super) fn remove_held(&self, count: usize) {
+        if count > 0 {
+            self.held.fetch_sub(count, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether more may be read. A thread that is told no will be told when that has changed.
+    pub(super) fn has_room(&self) -> bool {
+        if self.held.load(Ordering::SeqCst) < MOST_HELD {
+            return true;
+        }
+        self.is_starved.store(true, Ordering::SeqCst);
+        // What was taken between these two looks did not see the note.
+        self.held.load(Ordering::SeqCst) < MOST_HELD / 2
+    }
+
+    /// Whether there is room again for threads that have stopped reading. Said once.
+    pub(super) fn has_room_again(&self) -> bool {
+        self.is_starved.load(Ordering::Relaxed)
+            && self.held.load(Ordering::SeqCst) < MOST_HELD / 2
+            && self.is_starved.swap(false, Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,357 @@
+//! A connection that two threads share: the one that reads and writes it, and the one that uses it.
+
+use std::io::{self, IoSlice};
+use std::mem;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::ready::Ready;
+use crate::reactor::{Connection, Read};
+
+/// How much of one connection is read ahead of the thread that uses it.
+const READ_AHEAD: usize = 256 * 1024;
+
+/// A connection between two threads.
+pub struct Remote {
+    /// The number it has for both threads.
+    pub id: usize,
+    /// Tells it from others that had the same number.
+    pub serial: u64,
+    /// Whether what is handed over for it is to be masked.
+    pub masked: bool,
+    ready: Arc<Ready>,
+    state: Mutex<State>,
+}
+
+/// What both threads use, one at a time.
+struct State {
+    /// The connection, until it is closed.
+    connection: Option<Connection>,
+    /// What was read and not taken yet.
+    arrived: Vec<u8>,
+    /// How many of the bytes that were handed over the thread is done with: sent, kept or dropped.
+    handled: u64,
+    /// Whether it is listed among those with news.
+    is_listed: bool,
+    /// Whether reading stopped before the socket was empty.
+    is_stalled: bool,
+    /// Whether somebody wants to hear of progress although the kernel takes everything.
+    is_awaited: bool,
+}
+
+/// What there is to tell of a connection.
+#[derive(Debug, Default)]
+pub struct News {
+    /// What was read.
+    pub arrived: Vec<u8>,
+    /// How far writing has come.
+    pub progress: Progress,
+    /// Whether the connection has ended or is broken; see [`Remote::ending`].
+    pub is_over: bool,
+}
+
+/// How far writing has come.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// How many of the bytes that were handed over are dealt with.
+    pub handled: u64,
+    /// How many bytes wait. What is merely under way counts only when it is more than [`Remote::UNNOTICED`], or when
+    /// it comes behind others that wait.
+    pub queued: usize,
+}
+
+/// How a connection has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It broke, with this error.
+    Error(i32),
+    /// A write failed with this error.
+    WriteError(i32),
+    /// The peer has sent all it will send.
+    Peer,
+}
+
+impl Remote {
+    pub(super) fn new(
+        id: usize,
+        serial: u64,
+        masked: bool,
+        connection: Connection,
+        ready: Arc<Ready>,
+    ) -> Self {
+        Self {
+            id,
+            serial,
+            masked,
+            ready,
+            state: Mutex::new(State {
+                connection: Some(connection),
+                arrived: Vec::new(),
+                handled: 0,
+                is_listed: false,
+                is_stalled: false,
+                is_awaited: false,
+            }),
+        }
+    }
+
+    /// A panic leaves a state that can be used: nothing here is half done when something may panic.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Uses the connection, unless it is closed.
+    pub fn with<T>(&self, body: impl FnOnce(&mut Connection) -> T) -> Option<T> {
+        self.state().connection.as_mut().map(body)
+    }
+
+    /// Sends, provided that of the bytes handed over before all `handed` are dealt with. Else nothing is done.
+    pub(super) fn send_after(&self, handed: u64, pieces: &[IoSlice]) -> bool {
+        let mut state = self.state();
+        if state.handled != handed {
+            return false;
+        }
+        if let Some(connection) = &mut state.connection {
+            send(connection, pieces);
+        }
+        true
+    }
+
+    /// What the kernel of an idle connection would take at once. As long as no more than that is under way, nobody is
+    /// told that it waits.
+    pub const UNNOTICED: u64 = 64 * 1024;
+
+    /// How far writing has come with the `handed` bytes that were handed over. If some count as waiting only because
+    /// they are under way, it will be news when they are dealt with.
+    pub fn progress(&self, handed: u64) -> Progress {
+        self.state().progress(handed)
+    }
+
+    /// Whether nothing of the `handed` bytes is under way.
+    pub fn is_settled(&self, handed: u64) -> bool {
+        self.state().handled == handed
+    }
+
+    /// Takes the news: of what was read if that is wanted and the connection is not paused.
+    pub(super) fn take_news(&self, handed: u64, with_input: bool) -> News {
+        let mut state = self.state();
+        state.is_listed = false;
+        let connection = state.connection.as_ref();
+        let is_paused = connection.is_some_and(|it| it.paused);
+        let is_over = connection.is_some_and(|it| it.has_ended() || it.error().is_some());
+        let arrived = if with_input && !is_paused {
+            state.take_arrived(&self.ready)
+        } else {
+            Vec::new()
+        };
+        News {
+            arrived,
+            progress: state.progress(handed),
+            is_over,
+        }
+    }
+
+    /// How the connection has ended, if nothing is to be told before. A paused one does not end.
+    pub fn ending(&self) -> Option<Ending> {
+        let state = self.state();
+        let connection = state.connection.as_ref()?;
+        match connection.error() {
+            Some(error) if connection.paused || state.arrived.is_empty() => {
+                Some(if connection.broke_writing() {
+                    Ending::WriteError(error)
+                } else {
+                    Ending::Error(error)
+                })
+            }
+            None if connection.has_ended() && !connection.paused && state.arrived.is_empty() => {
+                Some(Ending::Peer)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether there is something to tell.
+    pub fn has_news(&self) -> bool {
+        let state = self.state();
+        let connection = state.connection.as_ref();
+        let is_over = connection.is_some_and(|it| it.has_ended() || it.error().is_some());
+        is_over || !state.arrived.is_empty()
+    }
+
+    /// How many bytes were read and taken, and how many of the `handed` bytes and others were written or wait.
+    pub fn counters(&self, handed: u64) -> (u64, u64) {
+        let state = self.state();
+        let Some(connection) = &state.connection else {
+            return (0, 0);
+        };
+        let (read, written) = connection.counters();
+        let waiting = handed.saturating_sub(state.handled) + connection.queued() as u64;
+        (
+            read.saturating_sub(state.arrived.len() as u64),
+            written + waiting,
+        )
+    }
+
+    /// Takes what was read, paused or not.
+    pub(super) fn take_arrived(&self) -> Vec<u8> {
+        self.state().take_arrived(&self.ready)
+    }
+
+    /// Whether the thread stopped reading and may go on now; it has to be told.
+    pub(super) fn resume(&self) -> bool {
+        let mut state = self.state();
+        mem::replace(&mut state.is_stalled, false)
+    }
+
+    /// Takes the connection away from the thread. What it has read and nobody has taken counts as not read.
+    pub(super) fn close(&self) -> Option<Connection> {
+        let mut state = self.state();
+        let unread = state.take_arrived(&self.ready);
+        let connection = state.connection.take();
+        if let Some(connection) = connection.as_ref().filter(|_| !unread.is_empty()) {
+            connection.reset_on_close();
+        }
+        connection
+    }
+
+    pub(super) fn descriptor(&self) -> Option<RawFd> {
+        self.with(|connection| connection.socket().as_raw_fd())
+    }
+
+    /// Reads what there is. Where the socket is known to have ended (`to_the_end`), a read that does not fill the room
+    /// is not the last.
+    pub(super) fn read(&self, scratch: &mut [u8], to_the_end: bool) -> Reading {
+        let mut has_news = false;
+        loop {
+            let mut guard = self.state();
+            let state = &mut *guard;
+            let Some(connection) = &mut state.connection else {
+                return Reading::Done(false);
+            };
+            if connection.has_ended() || connection.error().is_some() {
+                return Reading::Done(state.list(has_news));
+            }
+            let has_room = state.arrived.len() < READ_AHEAD;
+            if connection.paused || !has_room {
+                state.is_stalled = true;
+                return Reading::Done(state.list(has_news));
+            }
+            if !self.ready.has_room() {
+                state.is_stalled = true;
+                return Reading::Starved(state.list(has_news));
+            }
+            match connection.read(scratch) {
+                Read::Bytes(count) => {
+                    let bytes = scratch.get(..count).unwrap_or_default();
+                    if state.arrived.is_empty() {
+                        state.arrived = bytes.to_vec();
+                    } else {
+                        state.arrived.extend_from_slice(bytes);
+                    }
+                    self.ready.add_held(count);
+                    has_news = true;
+                    if count < scratch.len() && !to_the_end {
+                        return Reading::Done(state.list(true));
+                    }
+                }
+                Read::Nothing => return Reading::Done(state.list(has_news)),
+                Read::End | Read::Failed => return Reading::Done(state.list(true)),
+            }
+        }
+    }
+
+    /// Sends what was handed over. Returns whether it is to be listed.
+    pub(super) fn send(&self, pieces: &[IoSlice], length: u64) -> bool {
+        let mut state = self.state();
+        state.handled += length;
+        let is_awaited = mem::take(&mut state.is_awaited);
+        let Some(connection) = &mut state.connection else {
+            return false;
+        };
+        let was_full = connection.queued() > 0;
+        send(connection, pieces);
+        let has_news =
+            is_awaited || was_full != (connection.queued() > 0) || connection.error().is_some();
+        state.list(has_news)
+    }
+
+    /// Sends what waits. Returns whether it is to be listed.
+    pub(super) fn drain(&self) -> bool {
+        let mut state = self.state();
+        let Some(connection) = &mut state.connection else {
+            return false;
+        };
+        let before = connection.queued();
+        if before == 0 || connection.error().is_some() {
+            return false;
+        }
+        drain(connection);
+        let has_news = connection.queued() < before || connection.error().is_some();
+        state.list(has_news)
+    }
+
+    /// Declares the connection broken. Returns whether it is to be listed.
+    pub(super) fn fail(&self, error: &io::Error) -> bool {
+        let mut state = self.state();
+        if let Some(connection) = &mut state.connection {
+            connection.fail(error);
+        }
+        state.list(true)
+    }
+}
+
+/// Sends. The kernel says once that it has room again, and only to those whom it has turned away.
+fn send(connection: &mut Connection, pieces: &[IoSlice]) {
+    let was_full = connection.queued() > 0;
+    connection.send(pieces);
+    if !was_full && connection.queued() > 0 {
+        drain(connection);
+    }
+}
+
+/// Sends until the kernel takes nothing more.
+fn drain(connection: &mut Connection) {
+    loop {
+        let before = connection.queued();
+        connection.drain();
+        if connection.queued() == before || connection.queued() == 0 {
+            return;
+        }
+    }
+}
+
+/// The outcome of [`Remote::read`]; both say whether the connection is to be listed among those with news.
+pub(super) enum Reading {
+    /// Nothing is to be done before the next event of this connection.
+    Done(bool),
+    /// Too much waits to be taken, of all connections together.
+    Starved(bool),
+}
+
+impl State {
+    fn progress(&mut self, handed: u64) -> Progress {
+        let under_way = handed.saturating_sub(self.handled);
+        let backlog = self.connection.as_ref().map_or(0, Connection::queued);
+        let counts = backlog > 0 || under_way > Remote::UNNOTICED;
+        self.is_awaited = counts && backlog == 0;
+        Progress {
+            handled: self.handled,
+            queued: if counts {
+                backlog.saturating_add(usize::try_from(under_way).unwrap_or(usize::MAX))
+            } else {
+                0
+            },
+        }
+    }
+
+    fn take_arrived(&mut self, ready: &Ready) -> Vec<u8> {
+        let arrived = mem::take(&mut self.arrived);
+        ready.remove_held(arrived.len());
+        arrived
+    }
+
+    /// Whether there is news that is not listed yet.
+    fn list(&mut self, has_news: bool) -> bool {
+        has_news && !mem::replace(&mut self.is_listed, true)
+    }
+}

@@ -1,0 +1,343 @@
+//! Threads on socket pairs, without Node.
+
+use std::io::{IoSlice, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{channel, Receiver};
+use std::sync::Arc;
+use std::thread;
+
+use super::ready::MOST_HELD;
+use super::{Batch, Ending, Remote, Threads};
+use crate::reactor::Connection;
+
+/// Threads and what hears their bell.
+struct Rig {
+    threads: Threads,
+    rings: Receiver<()>,
+}
+
+impl Rig {
+    fn new(count: usize) -> Self {
+        let (ring, rings) = channel();
+        let threads = Threads::start(count, move || ring.send(()).unwrap_or_default()).unwrap();
+        Self { threads, rings }
+    }
+
+    fn open_as(&self, id: usize, masked: bool) -> (Arc<Remote>, UnixStream) {
+        let (ours, peer) = UnixStream::pair().unwrap();
+        let connection = Connection::duplicate(ours.as_raw_fd()).unwrap();
+        let remote = self.threads.open(id, 1, masked, connection).unwrap();
+        (remote, peer)
+    }
+
+    fn open(&self, id: usize) -> (Arc<Remote>, UnixStream) {
+        self.open_as(id, false)
+    }
+
+    /// Waits until there is news, and says of whom.
+    fn listed(&self) -> Vec<usize> {
+        loop {
+            let list = self.threads.take_ready(Vec::new());
+            if !list.is_empty() {
+                return list.into_iter().map(|(id, _)| id).collect();
+            }
+            self.rings.recv().unwrap();
+        }
+    }
+
+    /// Has `bytes` sent by the thread.
+    fn hand_over(&self, remote: &Remote, bytes: &[u8]) {
+        let mut batch = Batch::default();
+        batch.add(remote.id, bytes);
+        let index = self.threads.thread_of(remote.id);
+        self.threads.send(index, &mut batch);
+    }
+
+    /// Takes what arrives until it is `length` bytes.
+    fn receive(&self, remote: &Remote, length: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while bytes.len() < length {
+            self.listed();
+            bytes.append(&mut self.threads.take_news(remote, 0, true).arrived);
+        }
+        bytes
+    }
+}
+
+fn read(peer: &mut UnixStream, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    peer.read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+/// Writes `length` bytes while others read.
+fn write_aside(mut peer: UnixStream, length: usize) -> thread::JoinHandle<UnixStream> {
+    thread::spawn(move || {
+        peer.write_all(&vec![7; length]).unwrap();
+        peer
+    })
+}
+
+#[test]
+fn a_batch_reaches_every_peer_in_order() {
+    let rig = Rig::new(2);
+    let (mut connections, mut peers): (Vec<_>, Vec<_>) = (0..5).map(|id| rig.open(id)).unzip();
+    for thread in 0..2 {
+        let mut batch = Batch::default();
+        for round in 0..3_u8 {
+            for remote in &connections {
+                if rig.threads.thread_of(remote.id) == thread {
+                    batch.add(remote.id, &[remote.id as u8, round]);
+                }
+            }
+        }
+        rig.threads.send(thread, &mut batch);
+        assert!(batch.is_empty());
+    }
+    for (id, peer) in (0..).zip(&mut peers) {
+        assert_eq!(read(peer, 6), [id, 0, id, 1, id, 2]);
+    }
+    connections.clear();
+}
+
+#[test]
+fn what_is_sent_on_the_spot_comes_after_what_was_handed_over() {
+    let rig = Rig::new(1);
+    let (remote, mut peer) = rig.open(0);
+    let mut handed = 0;
+    for round in 0..200_u8 {
+        rig.hand_over(&remote, &[round; 10]);
+        handed += 10;
+        rig.threads.send_now(
+            &remote,
+            handed,
+            &[IoSlice::new(&[round]), IoSlice::new(&[255])],
+        );
+        assert!(remote.is_settled(handed));
+    }
+    for round in 0..200 {
+        let mut expected = vec![round; 11];
+        expected.push(255);
+        assert_eq!(read(&mut peer, 12), expected);
+    }
+}
+
+#[test]
+fn what_a_client_sends_is_masked() {
+    let rig = Rig::new(1);
+    let (remote, mut peer) = rig.open_as(0, true);
+    rig.hand_over(&remote, &[0x81, 0x82, 1, 2, 3, 4, b'h', b'i']);
+    let expected = [0x81, 0x82, 1, 2, 3, 4, b'h' ^ 1, b'i' ^ 2];
+    assert_eq!(read(&mut peer, 8), expected);
+
+    rig.hand_over(&remote, &[0x81]);
+    assert_eq!(rig.listed(), [0]);
+    assert_eq!(remote.ending(), Some(Ending::Error(libc::EPROTO)));
+}
+
+#[test]
+fn what_arrives_is_news_until_it_is_taken() {
+    let rig = Rig::new(2);
+    let (first, mut first_peer) = rig.open(0);
+    let (second, mut second_peer) = rig.open(1);
+    first_peer.write_all(b"one").unwrap();
+    assert_eq!(rig.listed(), [0]);
+    assert!(first.has_news());
+    assert!(rig.threads.take_news(&first, 0, false).arrived.is_empty());
+    assert_eq!(rig.threads.take_news(&first, 0, true).arrived, b"one");
+    assert!(!first.has_news());
+    assert_eq!(first.counters(0), (3, 0));
+
+    second_peer.write_all(b"two").unwrap();
+    assert_eq!(rig.listed(), [1]);
+    assert_eq!(second.counters(0), (0, 0));
+    assert_eq!(rig.threads.take_arrived(&second), b"two");
+}
+
+#[test]
+fn what_is_there_already_can_be_looked_at() {
+    let rig = Rig::new(1);
+    let (ours, mut peer) = UnixStream::pair().unwrap();
+    peer.write_all(b"early").unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    let connection = Connection::duplicate(ours.as_raw_fd()).unwrap();
+    let remote = rig.threads.open(0, 1, false, connection).unwrap();
+    rig.threads.look(&remote, &mut [0; 1000]);
+    let news = rig.threads.take_news(&remote, 0, true);
+    assert_eq!(news.arrived, b"early");
+    assert!(news.is_over);
+    assert_eq!(remote.ending(), Some(Ending::Peer));
+}
+
+#[test]
+fn a_connection_that_nobody_takes_from_is_not_read_on_and_holds_up_no_other() {
+    const LENGTH: usize = 4_000_000;
+    let rig = Rig::new(1);
+    let (slow, slow_peer) = rig.open(0);
+    let writer = write_aside(slow_peer, LENGTH);
+    while slow.counters(0).0 == 0 && !slow.has_news() {
+        rig.rings.recv().unwrap();
+    }
+    let (quick, quick_peer) = rig.open(1);
+    let quick_writer = write_aside(quick_peer, LENGTH);
+    assert_eq!(rig.receive(&quick, LENGTH).len(), LENGTH);
+    assert!(!writer.is_finished());
+    let held = rig.threads.take_arrived(&slow).len();
+    assert!(held > 0 && held < 1_000_000, "{held} bytes are held");
+
+    // Goes on when it is taken from.
+    rig.threads.resume(&slow);
+    let mut taken = held + rig.threads.take_news(&slow, 0, true).arrived.len();
+    while taken < LENGTH {
+        rig.listed();
+        taken += rig.threads.take_news(&slow, 0, true).arrived.len();
+    }
+    assert_eq!(taken, LENGTH);
+    drop((writer.join(), quick_writer.join()));
+}
+
+#[test]
+fn a_paused_connection_is_not_read_and_does_not_end() {
+    let rig = Rig::new(1);
+    let (remote, mut peer) = rig.open(0);
+    remote.with(|connection| connection.paused = true);
+    peer.write_all(b"later").unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    // The thread has dealt with the events of the first when it tells of the second.
+    let (_second, mut second_peer) = rig.open(1);
+    second_peer.write_all(b"now").unwrap();
+    assert_eq!(rig.listed(), [1]);
+    assert_eq!(remote.ending(), None);
+    assert!(!remote.has_news());
+
+    remote.with(|connection| connection.paused = false);
+    rig.threads.resume(&remote);
+    assert_eq!(rig.receive(&remote, 5), b"later");
+    while remote.ending().is_none() {
+        rig.listed();
+        rig.threads.take_news(&remote, 0, true);
+    }
+    assert_eq!(remote.ending(), Some(Ending::Peer));
+}
+
+#[test]
+fn what_the_kernel_does_not_take_counts_as_waiting_and_its_progress_is_news() {
+    const LENGTH: usize = 3_000_000;
+    let rig = Rig::new(1);
+    let (remote, mut peer) = rig.open(0);
+    rig.hand_over(&remote, &vec![1; LENGTH]);
+    assert_eq!(rig.listed(), [0]);
+    let before = rig.threads.take_news(&remote, LENGTH as u64, true).progress;
+    assert!(before.queued > 0 && before.queued < LENGTH);
+    assert_eq!(before.handled, LENGTH as u64);
+    let (_, counted) = remote.counters(LENGTH as u64);
+    assert_eq!(counted, LENGTH as u64);
+
+    let reader = thread::spawn(move || read(&mut peer, LENGTH));
+    loop {
+        rig.listed();
+        let progress = rig.threads.take_news(&remote, LENGTH as u64, true).progress;
+        if progress.queued == 0 {
+            break;
+        }
+    }
+    assert_eq!(reader.join().unwrap(), vec![1; LENGTH]);
+}
+
+#[test]
+fn much_that_is_under_way_counts_as_waiting_until_it_is_dealt_with() {
+    let rig = Rig::new(1);
+    let (remote, _peer) = rig.open(0);
+    // Nothing was given to the thread yet: this is what the caller sees before.
+    assert_eq!(remote.progress(Remote::UNNOTICED).queued, 0);
+    let much = Remote::UNNOTICED as usize + 1;
+    assert_eq!(remote.progress(much as u64).queued, much);
+    rig.hand_over(&remote, &vec![2; much]);
+    assert_eq!(rig.listed(), [0]);
+    let progress = rig.threads.take_news(&remote, much as u64, true).progress;
+    assert_eq!((progress.handled, progress.queued), (much as u64, 0));
+}
+
+#[test]
+fn a_connection_is_closed_with_what_was_handed_over_written() {
+    let rig = Rig::new(1);
+    let (remote, mut peer) = rig.open(0);
+    rig.hand_over(&remote, b"last words");
+    rig.threads.settle(&remote);
+    drop(rig.threads.close(&remote).unwrap());
+    assert!(rig.threads.close(&remote).is_none());
+    let mut bytes = Vec::new();
+    peer.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, b"last words");
+
+    // Its number can be used again.
+    let (_next, mut next_peer) = rig.open(0);
+    next_peer.write_all(b"hello").unwrap();
+    assert_eq!(rig.listed(), [0]);
+}
+
+#[test]
+fn a_peer_learns_that_what_it_sent_was_not_taken() {
+    let rig = Rig::new(1);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (ours, _) = listener.accept().unwrap();
+    let connection = Connection::duplicate(ours.as_raw_fd()).unwrap();
+    drop(ours);
+    let remote = rig.threads.open(0, 1, false, connection).unwrap();
+    peer.write_all(b"are you there?").unwrap();
+    assert_eq!(rig.listed(), [0]);
+    drop(rig.threads.close(&remote));
+    let error = peer.read(&mut [0; 10]).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ECONNRESET));
+}
+
+#[test]
+fn all_connections_together_are_not_read_ahead_without_bound() {
+    const COUNT: usize = 300;
+    const LENGTH: usize = 400_000;
+    let rig = Rig::new(2);
+    let (connections, peers): (Vec<_>, Vec<_>) = (0..COUNT).map(|id| rig.open(id)).unzip();
+    let writers: Vec<_> = peers
+        .into_iter()
+        .map(|peer| write_aside(peer, LENGTH))
+        .collect();
+    while rig.threads.ready.held() < MOST_HELD {
+        thread::yield_now();
+    }
+    // Two threads may each have begun a read when there still was room.
+    assert!(rig.threads.ready.held() < MOST_HELD + 1_000_000);
+    let mut taken = [0; COUNT];
+    let mut total = 0;
+    while total < COUNT * LENGTH {
+        for id in rig.listed() {
+            let count = rig
+                .threads
+                .take_news(&connections[id], 0, true)
+                .arrived
+                .len();
+            taken[id] += count;
+            total += count;
+        }
+    }
+    assert_eq!(taken, [LENGTH; COUNT]);
+    drop(writers);
+}
+
+#[test]
+fn dropping_the_threads_ends_them_while_connections_are_busy() {
+    let rig = Rig::new(3);
+    let pairs: Vec<_> = (0..30).map(|id| rig.open(id)).collect();
+    let (remotes, peers): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    for (remote, mut peer) in remotes.iter().zip(&peers) {
+        peer.write_all(&[3; 1000]).unwrap();
+        rig.hand_over(remote, &[4; 1000]);
+    }
+    let Rig { threads, rings } = rig;
+    drop(threads);
+    // With the threads, whoever could ring is gone, but for those who hold a connection.
+    drop(remotes);
+    while rings.recv().is_ok() {}
+}
