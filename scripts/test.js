@@ -12,11 +12,12 @@ const { StepError, announce, cargo, root, run, runMain } = require('./steps');
 /** The transports that the tests of __test__ run under, by what selects each. */
 const TRANSPORTS = [
   { name: 'the loop transport', env: { OXWS_TRANSPORT: 'loop' } },
+  { name: 'the threads transport', env: { OXWS_TRANSPORT: 'threads', OXWS_IO_THREADS: '2' } },
   { name: 'the stream transport', env: { OXWS_TRANSPORT: 'stream' } }
 ];
 
-/** Tests to which the transport makes no difference: they run once. */
-const WITHOUT_TRANSPORT = ['native-binary.test.js', 'types.test.js'];
+/** Tests to which the transport makes no difference, or which choose it themselves: they run once. */
+const WITHOUT_TRANSPORT = ['native-binary.test.js', 'transport-threads.test.js', 'types.test.js'];
 
 // Far beyond what any test file takes: it only ends one that hangs.
 const HANG_MS = 10 * 60 * 1000;
