@@ -12,7 +12,7 @@ const {
 } = require('./outbox');
 
 /** Frames of all connections are written into this much memory, to be handed over once in a turn of the loop. */
-const SLAB_SIZE = 512 * 1024;
+const SLAB_SIZE = 1024 * 1024;
 
 /**
 /**

@@ -37,6 +37,11 @@ const NOT_DESCRIBED: i32 = -1;
 /// Where in the inbox JavaScript says that its receiver has not finished with what it was told.
 const BUSY: usize = 4;
 
+/// From this many on, a flush takes so long that it is worth having one less,
+const MANY_RECORDS: usize = 64;
+/// if so many were sent for each input that was told: those to whom answers go have nothing to add.
+const FAN_OUT: usize = 8;
+
 /// The memory that all connections are read into: several of the chunks that Node would read.
 pub(super) const SCRATCH: usize = 256 * 1024;
 
@@ -68,6 +73,10 @@ pub struct Driver {
     /// For each record of a flush the next one of the same connection.
     pub(super) next_record: RefCell<Vec<usize>>,
     pub(super) dirty: RefCell<Vec<usize>>,
+    /// How often JavaScript was told of input in this turn of the loop.
+    told: Cell<usize>,
+    /// Whether a flush waits for what the loop reads next.
+    is_flush_put_off: Cell<bool>,
     turns: RefCell<Option<Turns>>,
     /// The I/O threads, if there are to be any.
     pool: RefCell<Option<Rc<Pool>>>,
@@ -87,6 +96,8 @@ impl uv::Owner for Turner {
         };
         match self.turn {
             Turn::Idle => driver.tell_ready(&self.environment),
+            Turn::Prepare if driver.is_flush_put_off.get() => {}
+            Turn::Check if driver.puts_off_flush() => {}
             Turn::Prepare | Turn::Check => {
                 driver.flush();
                 driver.tell_broken();
@@ -119,6 +130,8 @@ impl Driver {
             scratch: RefCell::default(),
             next_record: RefCell::default(),
             dirty: RefCell::default(),
+            told: Cell::new(0),
+            is_flush_put_off: Cell::new(false),
             turns: RefCell::new(None),
             pool: RefCell::new(None),
             library: RefCell::new(None),
@@ -396,11 +409,33 @@ impl Driver {
                     .unwrap_or_default(),
             }
         }
-        if self.ready.borrow().is_empty() {
+        self.rest();
+    }
+
+    /// Lets the loop wait again, if nothing is to be done.
+    fn rest(&self) {
+        if self.ready.borrow().is_empty() && !self.is_flush_put_off.get() {
             if let Some(turns) = &*self.turns.borrow() {
                 turns.idle.stop(Turn::Idle);
             }
         }
+    }
+
+    /// A broadcast to many connections takes far longer than a look at what has come meanwhile, and that may add to what is
+    /// sent to the same connections: it is put off once, by a turn of the loop that does not wait.
+    fn puts_off_flush(&self) -> bool {
+        let (records, told) = (self.records(), self.told.take());
+        let is_fan_out = records >= MANY_RECORDS && records / FAN_OUT >= told;
+        let waits = is_fan_out && !self.is_flush_put_off.get();
+        self.is_flush_put_off.set(waits);
+        if waits {
+            if let Some(turns) = &*self.turns.borrow() {
+                turns.idle.start(Turn::Idle);
+            }
+        } else {
+            self.rest();
+        }
+        waits
     }
 
     /// Tells JavaScript about the error that broke the connection, once. Returns whether it is broken.
@@ -503,6 +538,7 @@ impl Driver {
         detail: i32,
     ) -> bool {
         environment.inbox.set(BUSY, 0);
+        self.told.set(self.told.get() + 1);
         let completed = self.dispatch(id, event, detail);
         // A listener that has thrown makes its receiver busy: what is left comes a little later.
         completed && environment.inbox.get(BUSY) == Some(0)

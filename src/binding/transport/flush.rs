@@ -31,16 +31,10 @@ impl Driver {
 
     /// Hands everything that JavaScript has recorded over to the kernel, one system call for each connection.
     pub fn flush(&self) {
-        let count = self
-            .control
-            .get(0)
-            .and_then(|count| usize::try_from(count).ok())
-            .unwrap_or(0);
+        let count = self.records();
         if count == 0 {
             return;
         }
-        let room = self.control.length().saturating_sub(FIRST_RECORD) / RECORD;
-        let count = count.min(room);
         let mut links = self.links.borrow_mut();
         // SAFETY: no JavaScript runs before this function returns, and it makes no other slice.
         let slab = unsafe { self.slab.bytes() };
@@ -94,6 +88,13 @@ impl Driver {
             }
         }
         self.after_sending(id, link);
+    }
+
+    /// How many records there are.
+    pub(super) fn records(&self) -> usize {
+        let count = self.control.get(0).unwrap_or(0);
+        let room = self.control.length().saturating_sub(FIRST_RECORD) / RECORD;
+        usize::try_from(count).map_or(0, |count| count.min(room))
     }
 
     fn record(&self, index: usize) -> (usize, Range<usize>) {
