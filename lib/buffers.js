@@ -1,5 +1,7 @@
 'use strict';
 
+// The global of that name is an accessor, too slow for what happens with every message.
+const { Buffer } = require('buffer');
 const { isAnyArrayBuffer } = require('util').types;
 
 /** The class of every Buffer, without the checks of `Buffer.from`. */

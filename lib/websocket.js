@@ -9,6 +9,8 @@ const { mixInEventTarget } = require('./event-target');
 const { toBuffer } = require('./buffers');
 const { BINARY_TYPES, EMPTY_BUFFER, READY_STATES } = require('./constants');
 
+const NO_OPTIONS = Object.freeze({});
+
 const [CONNECTING, OPEN, CLOSING, CLOSED] = READY_STATES.keys();
 
 const CLOSED_TOO_EARLY = 'WebSocket was closed before the connection was established';
@@ -293,10 +295,17 @@ class WebSocket extends EventEmitter {
 /** Puts what a caller of `send()` asks for, be it `undefined`, in the place of the defaults. */
 function overrule(resolved, options, deflates) {
   const { binary, compress, fin, mask } = options;
-  if (binary !== undefined || Object.hasOwn(options, 'binary')) resolved.binary = binary;
-  if (mask !== undefined || Object.hasOwn(options, 'mask')) resolved.mask = mask;
-  if (fin !== undefined || Object.hasOwn(options, 'fin')) resolved.fin = fin;
-  if (deflates && (compress !== undefined || Object.hasOwn(options, 'compress'))) {
+  // `in`, with a name that is written out, costs next to nothing; `hasOwn` is a call.
+  const has = typeof options === 'object' ? options : NO_OPTIONS;
+  if (binary !== undefined || ('binary' in has && Object.hasOwn(has, 'binary'))) {
+    resolved.binary = binary;
+  }
+  if (mask !== undefined || ('mask' in has && Object.hasOwn(has, 'mask'))) resolved.mask = mask;
+  if (fin !== undefined || ('fin' in has && Object.hasOwn(has, 'fin'))) resolved.fin = fin;
+  if (
+    deflates &&
+    (compress !== undefined || ('compress' in has && Object.hasOwn(has, 'compress')))
+  ) {
     resolved.compress = compress;
   }
 }
