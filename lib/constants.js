@@ -29,6 +29,9 @@ module.exports = {
   /** On an error of the receiver: the close code to answer it with. */
   kStatusCode: Symbol('status-code'),
 
+  /** Among the options of a receiver: a native connection keeps it until it ends. */
+  kUntracked: Symbol('untracked'),
+
   /** On a socket, a receiver and a sender: the `WebSocket` they belong to. */
   kWebSocket: Symbol('websocket'),
 

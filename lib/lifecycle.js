@@ -2,7 +2,14 @@
 
 const Receiver = require('./receiver');
 const Sender = require('./sender');
-const { EMPTY_BUFFER, NOOP, READY_STATES, kStatusCode, kWebSocket } = require('./constants');
+const {
+  EMPTY_BUFFER,
+  NOOP,
+  READY_STATES,
+  kStatusCode,
+  kUntracked,
+  kWebSocket
+} = require('./constants');
 const { attachOutbox } = require('./stream-transport');
 const { discard, lateInput, takeOver } = require('./native-transport');
 
@@ -37,7 +44,8 @@ function attach(websocket, socket, head, options) {
     maxBufferedChunks,
     maxFragments,
     maxPayload,
-    skipUTF8Validation
+    skipUTF8Validation,
+    [kUntracked]: true
   });
   const sender = new Sender(socket, websocket._extensions, options.generateMask);
 
@@ -59,6 +67,7 @@ function attach(websocket, socket, head, options) {
   if (socket.setNoDelay) socket.setNoDelay();
 
   if (!takeOver(socket, head, receiver, sender, socketOnData)) {
+    receiver._track();
     if (head.length > 0) socket.unshift(head);
     attachOutbox(sender, socket);
     socket.on('data', socketOnData);

@@ -260,6 +260,7 @@ class NativeConnection {
     if (socket[kNative] === undefined) return;
     const unread = native.nativeUnread(this.id, true);
     this.forget();
+    this.receiver._track();
     socket[kNative] = undefined;
     const handle = socket._handle;
     if (handle) {

@@ -32,7 +32,7 @@ const native = require('./native');
 const PerMessageDeflate = require('./permessage-deflate');
 const { FastBuffer, toArrayBuffer } = require('./buffers');
 const { beginDelivery, endDelivery } = require('./outbox');
-const { BINARY_TYPES, EMPTY_BUFFER, kStatusCode, kWebSocket } = require('./constants');
+const { BINARY_TYPES, EMPTY_BUFFER, kStatusCode, kUntracked, kWebSocket } = require('./constants');
 const { failure } = require('./failure');
 
 /**
@@ -46,6 +46,8 @@ const TEXT_IN_CHUNK = TEXT | (IN_CHUNK << PLACE_SHIFT);
 const BINARY_IN_CHUNK = BINARY | (IN_CHUNK << PLACE_SHIFT);
 const TEXT_FETCHED = TEXT | (FETCHED << PLACE_SHIFT);
 const BINARY_FETCHED = BINARY | (FETCHED << PLACE_SHIFT);
+
+const NONE = Object.freeze([]);
 
 const { write } = Writable.prototype;
 
@@ -99,14 +101,14 @@ class Receiver extends Writable {
       this._limits.maxFragments,
       this._limits.maxBufferedChunks
     );
-    forgotten.register(this, this._id, this);
+    if (!options[kUntracked]) this._track();
 
     /** The native connection whose input this receiver decodes; whether the chunk at hand stands for such input. */
     this._connection = null;
     this._isInput = false;
     /** Where the payloads of the input at hand lie: small ones in an arena, others in buffers of their own. */
     this._arena = EMPTY_BUFFER;
-    this._fetched = [];
+    this._fetched = NONE;
     /** What a native connection had read and not decoded when it ended. */
     this._rest = EMPTY_BUFFER;
     /** Items of the input at hand that are described but not delivered. */
@@ -124,11 +126,16 @@ class Receiver extends Writable {
     this._position = 0;
     this._done = null;
     /** Chunks that still wait because of an error before them; what is written next comes after them. */
-    this._backlog = [];
+    this._backlog = NONE;
     /** Whether an error has left nothing to be decoded any more. */
     this._ignoring = false;
     /** After an error, how many bytes ws would unmask next with a key that it has dropped. */
     this._keyless = 0;
+  }
+
+  /** Has the Rust half given back when this one is collected. */
+  _track() {
+    if (this._id !== -1) forgotten.register(this, this._id, this);
   }
 
   get _maxPayload() {
@@ -225,6 +232,7 @@ class Receiver extends Writable {
       this._fail(limitError('Too many buffered chunks', 'WS_ERR_TOO_MANY_BUFFERED_PARTS', 1008));
       return;
     }
+    if (this._backlog === NONE) this._backlog = [];
     this._backlog.push(chunk);
     if (this._keyless > 0) this._refuseKeyless();
     this._nextChunk();
@@ -371,7 +379,7 @@ class Receiver extends Writable {
     native.releaseReceiver(this._id);
     this._id = -1;
     this._chunk = EMPTY_BUFFER;
-    this._backlog = [];
+    this._backlog = NONE;
   }
 
   /** Bounds what waits after an error, which Rust does not know of. */
@@ -635,10 +643,12 @@ class Receiver extends Writable {
     const position = native.goOn(this._id, this._chunk, this._position);
     if (position === -1) {
       this._ignoring = true;
-      this._backlog = [];
+      this._backlog = NONE;
       return;
     }
-    if (position < this._chunk.length) this._backlog.unshift(this._chunk.subarray(position));
+    if (position < this._chunk.length) {
+      this._backlog = [this._chunk.subarray(position), ...this._backlog];
+    }
     this._keyless = native.keylessPayload(this._id);
   }
 

@@ -74,8 +74,8 @@ pub struct Decoder {
     chunks: u32,
     frame: Frame,
     message: Message,
-    /// The bytes of an unfinished control payload that earlier chunks ended with, unmasked.
-    control: ControlBuffer,
+    /// The bytes of an unfinished control payload that earlier chunks ended with, unmasked. Few connections ever have any.
+    control: Option<Box<ControlBuffer>>,
 }
 
 impl Decoder {
@@ -104,7 +104,7 @@ impl Decoder {
                 length: 0,
                 frames: 0,
             },
-            control: ControlBuffer::EMPTY,
+            control: None,
         }
     }
 
@@ -437,7 +437,7 @@ impl Decoder {
         if self.frame.kind.is_data() {
             self.message.length = self.message.length.saturating_add(length);
         } else {
-            self.control.clear();
+            self.control = None;
         }
         self.item = match self.config.role {
             Role::Server => Item::Key,
@@ -549,6 +549,7 @@ impl Decoder {
         let whole = left == 0 && self.frame.left == self.frame.length;
         if !whole {
             self.control
+                .get_or_insert_with(|| Box::new(ControlBuffer::EMPTY))
                 .append(chunk.get(range.clone()).unwrap_or_default());
         }
 
@@ -563,7 +564,11 @@ impl Decoder {
         let payload = if whole {
             Payload::Chunk(range)
         } else {
-            Payload::Buffered(self.control.clone())
+            Payload::Buffered(
+                self.control
+                    .take()
+                    .map_or(ControlBuffer::EMPTY, |buffer| *buffer),
+            )
         };
         match self.frame.kind {
             FrameKind::Close => self.close(payload, chunk).map(Some),

@@ -111,11 +111,6 @@ impl ControlBuffer {
         self.bytes.get(held).unwrap_or_default()
     }
 
-    pub(super) fn clear(&mut self) {
-        self.start = 0;
-        self.end = 0;
-    }
-
     /// Appends `bytes`, which fit because the decoder has checked the length the frame declares.
     pub(super) fn append(&mut self, bytes: &[u8]) {
         let (_, free) = self.bytes.split_at_mut(usize::from(self.end));

@@ -141,7 +141,8 @@ pub struct Inbound {
     store: Assembly,
     /// The payload of a compressed frame of which some bytes are still to arrive.
     compressed: Vec<u8>,
-    control: [u8; 125],
+    /// The payload of a control frame that arrived in pieces.
+    control: Vec<u8>,
     waiting: Option<Waiting>,
     /// What the decoder has refused last.
     refused: Option<ProtocolError>,
@@ -154,7 +155,7 @@ impl Inbound {
             decoder: Decoder::new(config),
             store: Assembly::default(),
             compressed: Vec::new(),
-            control: [0; 125],
+            control: Vec::new(),
             waiting: None,
             refused: None,
         }
@@ -414,12 +415,9 @@ impl Inbound {
         match payload {
             Payload::Chunk(range) => Place::Chunk(range),
             Payload::Buffered(buffer) => {
-                let bytes = buffer.as_slice();
-                let length = bytes.len().min(self.control.len());
-                for (target, byte) in self.control.iter_mut().zip(bytes) {
-                    *target = *byte;
-                }
-                Place::Control(length)
+                self.control.clear();
+                self.control.extend_from_slice(buffer.as_slice());
+                Place::Control(self.control.len())
             }
         }
     }

@@ -52,7 +52,7 @@ impl Decoder {
     /// Expects a payload of the same length again.
     fn repeat_payload(&mut self) {
         self.frame.left = self.frame.length;
-        self.control.clear();
+        self.control = None;
         // ws has dropped the key and throws a TypeError when that payload has come. Nothing more is decoded here; whether
         // to throw, too, is left to the caller.
         let is_lost = self.config.role == Role::Server && self.frame.length > 0;
