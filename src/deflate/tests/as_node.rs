@@ -287,8 +287,12 @@ fn references_beyond_the_negotiated_window_are_refused() {
 }
 
 #[test]
-fn frames_are_compressed_to_what_ws_sends() {
-    let mut deflater = deflater(false);
+fn with_a_level_frames_are_compressed_to_what_ws_sends() {
+    let options = DeflateOptions {
+        level: 6,
+        ..DeflateOptions::default()
+    };
+    let mut deflater = Deflater::new(options, false, &Pool::new());
     for (text, fin, expected) in [
         ("", true, "00"),
         ("", true, "00"),

@@ -10,6 +10,7 @@
 
 mod as_node;
 mod bounds;
+mod encoder;
 mod memory;
 mod negotiation;
 mod round_trips;
