@@ -35,29 +35,49 @@ const MOST_AWAKE = 80;
 /** A connection that compressed nothing for this long, in milliseconds, gives its states back too. */
 const IDLE_AFTER = 1000;
 
-/** Instances that hold compressors, the one used last at the end; the value is when it was used. */
-const awake = new Map();
+/**
+ * When a job is done, the next one of its connection follows in the same turn of the loop, after ticks and microtasks,
+ * so that what belongs together leaves together. With so many jobs, or bytes, the others have their turn. Only the
+ * first job of a connection is alone in its turn: whoever is sent much by a peer that knows him for a moment, and
+ * leaves, makes the rest of it fail, as with ws.
+ */
+const MOST_JOBS_IN_A_TURN = 16;
+const MOST_BYTES_IN_A_TURN = 64 * 1024;
+
+/** Instances that hold compressors. */
+const awake = new Set();
 
 let sweeper = null;
 
-/** @param {PerMessageDeflate} instance has just been used */
+/** @param {PerMessageDeflate} instance has not been awake */
 function keepAwake(instance) {
-  awake.delete(instance);
-  awake.set(instance, Date.now());
-  if (awake.size > MOST_AWAKE) putToSleep(awake.keys().next().value);
+  awake.add(instance);
+  if (awake.size > MOST_AWAKE) putToSleep(leastUsed());
   sweeper ??= setInterval(sweep, IDLE_AFTER).unref();
+}
+
+/** Finds one that was not used since it was last looked at. */
+function leastUsed() {
+  for (const instance of awake) {
+    if (!instance._wasUsed) return instance;
+    instance._wasUsed = false;
+    // Behind all others, where this loop comes to it again.
+    awake.delete(instance);
+    awake.add(instance);
+  }
 }
 
 function putToSleep(instance) {
   awake.delete(instance);
+  instance._isAwake = false;
   if (instance._id !== -1) native.sleepCodec(instance._id);
 }
 
+/** Puts those to sleep that were not used since the last time. */
 function sweep() {
-  const before = Date.now() - IDLE_AFTER;
-  for (const [instance, usedAt] of awake) {
-    if (usedAt > before) break;
-    putToSleep(instance);
+  for (const instance of awake) {
+    if (instance._wasUsed) instance._wasUsed = false;
+    else putToSleep(instance);
   }
   if (awake.size > 0) return;
   clearInterval(sweeper);
@@ -95,9 +115,12 @@ class PerMessageDeflate {
     this._maxPayload = this._options.maxPayload | 0;
     this._isServer = !!this._options.isServer;
     this._id = -1;
-    /** Frames that are being worked on, in their order. */
-    this._compression = [];
-    this._decompression = [];
+    /** Frames that are being worked on, in their order; null before the first. */
+    this._compression = null;
+    this._decompression = null;
+    /** Whether there are compressors, and whether they were used lately. */
+    this._isAwake = false;
+    this._wasUsed = false;
 
     /** What was agreed on, by name; null before. */
     this.params = null;
@@ -162,13 +185,14 @@ class PerMessageDeflate {
     if (this._id !== -1) {
       forgotten.unregister(this);
       native.releaseCodec(this._id);
-      awake.delete(this);
+      if (this._isAwake) awake.delete(this);
+      this._isAwake = false;
       this._id = -1;
     }
-    for (const direction of [this._compression, this._decompression]) {
-      for (const job of direction.splice(0)) {
+    for (const line of [this._compression, this._decompression]) {
+      for (let job = line && line.clear(); job; job = job.next) {
         job.callback(
-          new Error(`The ${job.stream} stream was closed while data was being processed`)
+          new Error(`The ${line.stream} stream was closed while data was being processed`)
         );
       }
     }
@@ -183,14 +207,9 @@ class PerMessageDeflate {
    */
   compress(data, fin, callback) {
     const bytes = toBuffer(data);
-    const codec = this._codec();
-    this._enqueue(this._compression, {
-      stream: 'deflate',
-      callback,
-      isSmall: bytes.length <= DEFLATE_IN_PLACE,
-      now: () => native.deflate(codec, bytes, fin),
-      elsewhere: (done) => native.deflateOnRuntime(codec, bytes, fin, done)
-    });
+    this._codec();
+    this._compression ??= new Compression(this);
+    this._compression.push(bytes, fin, callback);
   }
 
   /**
@@ -201,52 +220,17 @@ class PerMessageDeflate {
    * @param {(error: Error|null, data?: Buffer) => void} callback
    */
   decompress(data, fin, callback) {
-    const codec = this._codec();
-    const limit = Math.max(this._maxPayload, 0);
-    this._enqueue(this._decompression, {
-      stream: 'inflate',
-      callback,
-      isSmall: data.length <= INFLATE_IN_PLACE,
-      now: () => native.inflate(codec, data, fin, limit),
-      elsewhere: (done) => native.inflateBytesOnRuntime(codec, data, fin, limit, done)
-    });
+    this._codec();
+    this._decompression ??= new Decompression(this);
+    this._decompression.push(data, fin, callback);
   }
 
-  /** Frames of one direction depend on each other, so they are worked on one after the other. */
-  _enqueue(direction, job) {
-    direction.push(job);
-    if (direction.length === 1) this._work(direction, job);
-  }
-
-  _work(direction, job) {
-    if (job.isSmall) {
-      setImmediate(() => {
-        if (direction[0] !== job) return;
-        const length = job.now();
-        this._settle(direction, job, length === -1 ? null : takeResult(length));
-      });
-      return;
-    }
-    PerMessageDeflate.limiter.add((release) => {
-      if (direction[0] !== job) {
-        release();
-        return;
-      }
-      job.elsewhere((result) => {
-        release();
-        if (direction[0] === job) this._settle(direction, job, result || null);
-      });
-    });
-  }
-
-  /** @param {Buffer|null} result `null` when the data could not be processed */
-  _settle(direction, job, result) {
-    const error = result === null ? failure() : null;
+  /** Notes that there are compressors. */
+  _used() {
+    this._wasUsed = true;
+    if (this._isAwake || this._id === -1) return;
+    this._isAwake = true;
     keepAwake(this);
-    direction.shift();
-    if (direction.length > 0) this._work(direction, direction[0]);
-    if (error) job.callback(error);
-    else job.callback(null, result);
   }
 
   /**
@@ -297,6 +281,153 @@ class PerMessageDeflate {
       clientMaxWindowBits: windowBits(options.clientMaxWindowBits)
     };
   }
+}
+
+/** The line whose job is being settled, and what its turn of the loop has brought already. */
+let settling = null;
+let jobsInTurn = 0;
+let bytesInTurn = 0;
+
+/**
+ * Frames of one direction of a connection. They depend on each other, so they are worked on one after the other.
+ */
+class Line {
+  /** @param {PerMessageDeflate} owner */
+  constructor(owner) {
+    this.owner = owner;
+    /** The job that is being worked on, which knows the next one. */
+    this.first = null;
+    this.last = null;
+    this.isNew = true;
+  }
+
+  /**
+   * @param {Buffer} data
+   * @param {boolean} fin
+   * @param {(error: Error|null, data?: Buffer) => void} callback
+   */
+  push(data, fin, callback) {
+    const job = { data, fin, callback, next: null };
+    if (this.first !== null) {
+      this.last = this.last.next = job;
+      return;
+    }
+    this.first = this.last = job;
+    this.begin(job);
+  }
+
+  /** @returns {object|null} the first of the jobs that were waiting */
+  clear() {
+    const { first } = this;
+    this.first = this.last = null;
+    return first;
+  }
+
+  begin(job) {
+    if (job.data.length > this.inPlace) {
+      this.send(job);
+    } else if (
+      settling === this &&
+      !this.isNew &&
+      jobsInTurn < MOST_JOBS_IN_A_TURN &&
+      bytesInTurn < MOST_BYTES_IN_A_TURN
+    ) {
+      queueMicrotask(() => process.nextTick(work, this, job));
+    } else {
+      setImmediate(workInTurn, this, job);
+    }
+  }
+
+  /** Has a job done on the runtime. */
+  send(job) {
+    PerMessageDeflate.limiter.add((release) => {
+      if (this.first !== job) {
+        release();
+        return;
+      }
+      this.workElsewhere(job, (result) => {
+        release();
+        jobsInTurn = bytesInTurn = 0;
+        if (this.first === job) this.settle(job, result || null);
+      });
+    });
+  }
+
+  /** @param {Buffer|null} result `null` when the data could not be processed */
+  settle(job, result) {
+    const error = result === null ? failure() : null;
+    this.owner._used();
+    const { next } = job;
+    this.first = next;
+    const isLarge = next !== null && next.data.length > this.inPlace;
+    if (isLarge) this.begin(next);
+
+    const outer = settling;
+    settling = this;
+    try {
+      if (error) job.callback(error);
+      else job.callback(null, result);
+    } finally {
+      if (next !== null && !isLarge && this.first === next) this.begin(next);
+      settling = outer;
+      this.isNew = false;
+    }
+  }
+}
+
+class Compression extends Line {
+  get stream() {
+    return 'deflate';
+  }
+
+  get inPlace() {
+    return DEFLATE_IN_PLACE;
+  }
+
+  work({ data, fin }) {
+    return native.deflate(this.owner._id, data, fin);
+  }
+
+  workElsewhere({ data, fin }, done) {
+    native.deflateOnRuntime(this.owner._id, data, fin, done);
+  }
+}
+
+class Decompression extends Line {
+  get stream() {
+    return 'inflate';
+  }
+
+  get inPlace() {
+    return INFLATE_IN_PLACE;
+  }
+
+  get limit() {
+    return Math.max(this.owner._maxPayload, 0);
+  }
+
+  work({ data, fin }) {
+    return native.inflate(this.owner._id, data, fin, this.limit);
+  }
+
+  workElsewhere({ data, fin }, done) {
+    native.inflateBytesOnRuntime(this.owner._id, data, fin, this.limit, done);
+  }
+}
+
+/** Does a job in a turn of the loop that begins with it. */
+function workInTurn(line, job) {
+  jobsInTurn = bytesInTurn = 0;
+  work(line, job);
+}
+
+/** Does a job on this thread. */
+function work(line, job) {
+  if (line.first !== job) return;
+  const length = line.work(job);
+  jobsInTurn++;
+  bytesInTurn += job.data.length + Math.max(length, 0);
+  line.settle(job, length === -1 ? null : takeResult(length));
 }
 
 /** `false` says something else than a missing option. */

@@ -1,0 +1,115 @@
+'use strict';
+
+const assert = require('node:assert/strict');
+const { describe, test } = require('node:test');
+
+const { PerMessageDeflate } = require('./support/package');
+
+function negotiated() {
+  const deflate = new PerMessageDeflate();
+  deflate.accept([{}]);
+  return deflate;
+}
+
+/** Counts turns of the loop, at most so many. */
+function countTurns(most) {
+  const counter = { turn: 0 };
+  const next = () => {
+    if (++counter.turn < most) setImmediate(next);
+  };
+  setImmediate(next);
+  return counter;
+}
+
+/** Compresses so many messages at once, and says in which turn each was done. */
+function turnsOf(deflate, messages) {
+  return new Promise((resolve) => {
+    const counter = countTurns(100);
+    const turns = [];
+    for (let i = 0; i < messages; i++) {
+      deflate.compress(`message ${i}`, true, () => {
+        turns.push(counter.turn);
+        if (turns.length === messages) resolve(turns);
+      });
+    }
+  });
+}
+
+describe('PerMessageDeflate in the turns of the loop', () => {
+  test('does nothing in the turn in which it is asked', async () => {
+    const deflate = negotiated();
+    for (let i = 0; i < 3; i++) {
+      let done = false;
+      const finished = new Promise((resolve) => {
+        deflate.compress('data', true, () => resolve((done = true)));
+      });
+      await new Promise(process.nextTick);
+      assert.equal(done, false);
+      await finished;
+    }
+  });
+
+  test('does the first job of a connection alone', async () => {
+    const [first, second, third] = await turnsOf(negotiated(), 3);
+    assert.ok(first < second, 'the second one comes in a later turn');
+    assert.equal(second, third);
+  });
+
+  test('lets jobs that waited for another follow it in its turn', async () => {
+    const deflate = negotiated();
+    await turnsOf(deflate, 1);
+    const turns = await turnsOf(deflate, 10);
+    assert.deepEqual(
+      turns,
+      turns.map(() => turns[0])
+    );
+  });
+
+  test('has others do something after some jobs', async () => {
+    const deflate = negotiated();
+    await turnsOf(deflate, 1);
+    const turns = await turnsOf(deflate, 100);
+    for (const turn of turns) assert.ok(turns.filter((other) => other === turn).length <= 20);
+  });
+
+  test('lets ticks and microtasks run before the next job', async () => {
+    const deflate = negotiated();
+    await turnsOf(deflate, 1);
+    const log = [];
+    await new Promise((resolve) => {
+      for (const name of ['one', 'two', 'three']) {
+        deflate.compress(name, true, async () => {
+          log.push(name);
+          process.nextTick(() => log.push(`${name}: tick`));
+          await undefined;
+          await undefined;
+          log.push(`${name}: microtask`);
+          if (name === 'three') process.nextTick(resolve);
+        });
+      }
+    });
+    assert.deepEqual(
+      log,
+      ['one', 'two', 'three'].flatMap((name) => [name, `${name}: tick`, `${name}: microtask`])
+    );
+  });
+
+  test('goes on when a callback throws', async () => {
+    const deflate = negotiated();
+    await turnsOf(deflate, 1);
+    const thrown = new Promise((resolve) => {
+      process.prependOnceListener('uncaughtException', resolve);
+    });
+    const listeners = process.listeners('uncaughtException').slice(1);
+    for (const listener of listeners) process.off('uncaughtException', listener);
+    const after = new Promise((resolve) => {
+      deflate.compress('throws', true, () => {
+        throw new Error('from a callback');
+      });
+      deflate.compress('after', true, resolve);
+    });
+    assert.equal((await thrown).message, 'from a callback');
+    for (const listener of listeners) process.on('uncaughtException', listener);
+    assert.equal(await after, null);
+  });
+});
