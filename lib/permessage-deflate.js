@@ -20,8 +20,14 @@ const DEFAULT_WINDOW_BITS = 15;
  */
 const DEFLATE_IN_PLACE = 8 * 1024;
 
-/** The same for decompressing, in compressed bytes: about 1 µs per KiB of what comes out. */
-const INFLATE_IN_PLACE = 32 * 1024;
+/**
+ * The same for decompressing, in bytes of what comes out: about 1 to 2 µs per KiB. How many those will be is guessed
+ * from the message before.
+ */
+const INFLATE_IN_PLACE = 12 * 1024;
+
+/** How much longer than a frame its contents are, as long as there is none to compare with. */
+const LIKELY_EXPANSION = 4;
 
 /** How many jobs leave the thread at once: one number for the whole process, as the first instance asks for it. */
 const DEFAULT_CONCURRENCY = 10;
@@ -324,7 +330,7 @@ class Line {
   }
 
   begin(job) {
-    if (job.data.length > this.inPlace) {
+    if (this.isLarge(job)) {
       this.send(job);
     } else if (
       settling === this &&
@@ -345,10 +351,11 @@ class Line {
         release();
         return;
       }
-      this.workElsewhere(job, (result) => {
-        release();
+      this.workElsewhere(job, (length) => {
         jobsInTurn = bytesInTurn = 0;
-        if (this.first === job) this.settle(job, result || null);
+        const result = length === -1 ? null : takeResult(length);
+        release();
+        if (this.first === job) this.settle(job, result);
       });
     });
   }
@@ -359,7 +366,7 @@ class Line {
     this.owner._used();
     const { next } = job;
     this.first = next;
-    const isLarge = next !== null && next.data.length > this.inPlace;
+    const isLarge = next !== null && this.isLarge(next);
     if (isLarge) this.begin(next);
 
     const outer = settling;
@@ -380,8 +387,8 @@ class Compression extends Line {
     return 'deflate';
   }
 
-  get inPlace() {
-    return DEFLATE_IN_PLACE;
+  isLarge({ data }) {
+    return data.length > DEFLATE_IN_PLACE;
   }
 
   work({ data, fin }) {
@@ -394,12 +401,22 @@ class Compression extends Line {
 }
 
 class Decompression extends Line {
+  constructor(owner) {
+    super(owner);
+    this.expansion = LIKELY_EXPANSION;
+  }
+
   get stream() {
     return 'inflate';
   }
 
-  get inPlace() {
-    return INFLATE_IN_PLACE;
+  isLarge({ data }) {
+    return data.length * this.expansion > INFLATE_IN_PLACE;
+  }
+
+  settle(job, result) {
+    if (result !== null && job.data.length > 0) this.expansion = result.length / job.data.length;
+    super.settle(job, result);
   }
 
   get limit() {

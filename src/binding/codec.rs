@@ -175,7 +175,17 @@ pub(super) fn buffer(env: sys::napi_env, bytes: &[u8]) -> sys::napi_value {
     value
 }
 
-/// `deflateOnRuntime(id, data, fin, callback)`: as `deflate`, away from this thread; `callback(buffer)`.
+/// What a job on the runtime has to tell: the length of its result, which `takeResult` copies out, or -1.
+fn report(environment: &Environment, callback: Callback, result: Option<Vec<u8>>) {
+    let length = result.as_ref().map_or(-1.0, |result| result.len() as f64);
+    if let Some(result) = result {
+        environment.result.replace(result);
+    }
+    callback.call(environment.env, &[length.reply(environment.env)]);
+}
+
+/// `deflateOnRuntime(id, data, fin, callback)`: as `deflate`, away from this thread; `callback(length)`, or
+/// `callback(-1)`.
 fn deflate_on_runtime(call: &Call) -> Outcome<()> {
     let fin = call.flag(2)?;
     // SAFETY: as in `deflate`; the copy makes the job independent of what happens to the buffer.
@@ -184,21 +194,15 @@ fn deflate_on_runtime(call: &Call) -> Outcome<()> {
     let callback = Callback::new(call.env, call.value(3)?)?;
     call.environment.jobs.spawn(call.environment, move || {
         let mut result = Vec::new();
-        let failed = locked(&deflater).deflate(&data, fin, &mut result).is_err();
+        let outcome = locked(&deflater).deflate(&data, fin, &mut result);
         Box::new(move |environment: &Environment| {
-            let env = environment.env;
-            let argument = if failed {
-                false.reply(env)
-            } else {
-                buffer(env, &result)
-            };
-            callback.call(env, &[argument]);
+            report(environment, callback, outcome.is_ok().then_some(result));
         })
     })
 }
 
-/// `inflateBytesOnRuntime(id, data, fin, limit, callback)`: as `inflate`, away from this thread; `callback(buffer)`,
-/// or `callback(false)` for a `failure()`.
+/// `inflateBytesOnRuntime(id, data, fin, limit, callback)`: as `inflate`, away from this thread; `callback(length)`, or
+/// `callback(-1)` for a `failure()`.
 fn inflate_on_runtime(call: &Call) -> Outcome<()> {
     let (fin, limit) = (call.flag(2)?, call.size(3)?);
     // SAFETY: as in `deflate_on_runtime`.
@@ -209,15 +213,10 @@ fn inflate_on_runtime(call: &Call) -> Outcome<()> {
         let mut result = Vec::new();
         let outcome = locked(&inflater).inflate(&data, fin, limit as u64, &mut result);
         Box::new(move |environment: &Environment| {
-            let env = environment.env;
-            let argument = match outcome {
-                Ok(()) => buffer(env, &result),
-                Err(error) => {
-                    environment.last_failure.replace(Some(Failure::from(error)));
-                    false.reply(env)
-                }
-            };
-            callback.call(env, &[argument]);
+            let failed = outcome.map_err(|error| {
+                environment.last_failure.replace(Some(Failure::from(error)));
+            });
+            report(environment, callback, failed.is_ok().then_some(result));
         })
     })
 }
