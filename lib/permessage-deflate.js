@@ -75,8 +75,7 @@ function leastUsed() {
 
 function putToSleep(instance) {
   awake.delete(instance);
-  instance._isAwake = false;
-  if (instance._id !== -1) native.sleepCodec(instance._id);
+  instance._sleep();
 }
 
 /** Puts those to sleep that were not used since the last time. */
@@ -121,6 +120,7 @@ class PerMessageDeflate {
     this._maxPayload = this._options.maxPayload | 0;
     this._isServer = !!this._options.isServer;
     this._id = -1;
+    this._isMade = false;
     /** Frames that are being worked on, in their order; null before the first. */
     this._compression = null;
     this._decompression = null;
@@ -188,13 +188,10 @@ class PerMessageDeflate {
 
   /** Gives back everything this instance holds. Whoever waits for a result gets an error. */
   cleanup() {
-    if (this._id !== -1) {
-      forgotten.unregister(this);
-      native.releaseCodec(this._id);
-      if (this._isAwake) awake.delete(this);
-      this._isAwake = false;
-      this._id = -1;
-    }
+    this._release();
+    if (this._isAwake) awake.delete(this);
+    this._isAwake = false;
+    this._isMade = false;
     for (const line of [this._compression, this._decompression]) {
       for (let job = line && line.clear(); job; job = job.next) {
         job.callback(
@@ -231,6 +228,23 @@ class PerMessageDeflate {
     this._decompression.push(data, fin, callback);
   }
 
+  /** Gives back what the contexts do not need: everything if they are empty. */
+  _sleep() {
+    this._isAwake = false;
+    if (this._compression?.first === null) this._compression = null;
+    if (this._decompression?.first === null) this._decompression = null;
+    const isBusy = this._compression !== null || this._decompression !== null;
+    if (this._id !== -1 && native.sleepCodec(this._id) && !isBusy) this._release();
+  }
+
+  /** Gives the Rust half back. */
+  _release() {
+    if (this._id === -1) return;
+    forgotten.unregister(this);
+    native.releaseCodec(this._id);
+    this._id = -1;
+  }
+
   /** Notes that there are compressors. */
   _used() {
     this._wasUsed = true;
@@ -259,18 +273,19 @@ class PerMessageDeflate {
         tuning(deflate)
       );
       forgotten.register(this, this._id, this);
+      this._isMade = true;
     }
     return this._id;
   }
 
   /** How the compressor is set up, once there is one. */
   get _deflate() {
-    return this._id === -1 ? null : describe(this._options.zlibDeflateOptions);
+    return this._isMade ? describe(this._options.zlibDeflateOptions) : null;
   }
 
   /** How the decompressor is set up, once there is one. */
   get _inflate() {
-    return this._id === -1 ? null : describe(this._options.zlibInflateOptions);
+    return this._isMade ? describe(this._options.zlibInflateOptions) : null;
   }
 
   _windowBits(endpoint) {
@@ -366,6 +381,7 @@ class Line {
     this.owner._used();
     const { next } = job;
     this.first = next;
+    if (next === null) this.last = null;
     const isLarge = next !== null && this.isLarge(next);
     if (isLarge) this.begin(next);
 

@@ -91,17 +91,20 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// `sleepCodec(id)`: the connection is idle; keep only what the contexts mean on the wire.
-fn sleep(call: &Call) -> Outcome<()> {
+/// `sleepCodec(id) -> boolean`: the connection is idle; keep only what the contexts mean on the wire. Says whether that
+/// is nothing, so that a new codec would do as well.
+fn sleep(call: &Call) -> Outcome<bool> {
     with_codec(call, |codec| {
         // A direction that is busy on the runtime is not idle.
-        if let Ok(mut inflater) = codec.inflater.try_lock() {
+        let inflater = codec.inflater.try_lock().is_ok_and(|mut inflater| {
             inflater.sleep();
-        }
-        if let Ok(mut deflater) = codec.deflater.try_lock() {
+            inflater.is_as_new()
+        });
+        let deflater = codec.deflater.try_lock().is_ok_and(|mut deflater| {
             deflater.sleep();
-        }
-        Ok(())
+            deflater.is_as_new()
+        });
+        Ok(inflater && deflater)
     })
 }
 

@@ -177,6 +177,11 @@ impl Deflater {
         self.history.shrink();
     }
 
+    /// Whether a compressor made anew would do the same from here on.
+    pub fn is_as_new(&self) -> bool {
+        self.compressor.is_none() && self.history.is_as_new() && !self.in_message
+    }
+
     /// Bytes of memory that this connection holds.
     pub fn memory(&self) -> usize {
         let compressor = self.compressor.as_ref().map_or(0, Compressor::memory);

@@ -36,6 +36,11 @@ impl History {
         self.oldest = 0;
     }
 
+    /// Whether nothing was recorded in this context.
+    pub(super) fn is_as_new(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The text in two parts, the older one first.
     pub(super) fn parts(&self) -> (&[u8], &[u8]) {
         if self.bytes.is_empty() {

@@ -131,6 +131,12 @@ impl Inflater {
         self.history.shrink();
     }
 
+    /// Whether a decompressor made anew would do the same from here on.
+    pub fn is_as_new(&self) -> bool {
+        let is_open = self.in_message || self.within_block || self.lost_block;
+        self.decompressor.is_none() && self.history.is_as_new() && !is_open
+    }
+
     /// Bytes of memory that this connection holds.
     pub fn memory(&self) -> usize {
         let decompressor = match self.decompressor {
