@@ -3,23 +3,78 @@
 const assert = require('node:assert/strict');
 const { describe, test } = require('node:test');
 
+const { isCollected } = require('./support/gc');
 const { PerMessageDeflate } = require('./support/package');
 
-function negotiated(isServer) {
+const NO_TAKEOVER = { server_no_context_takeover: [true], client_no_context_takeover: [true] };
+
+function negotiated(isServer, parameters = {}) {
   const deflate = new PerMessageDeflate({ isServer });
-  deflate.accept([{}]);
+  deflate.accept([parameters]);
   return deflate;
 }
 
-function run(deflate, method, data) {
+function run(deflate, method, data, fin = true) {
   return new Promise((resolve, reject) => {
-    deflate[method](data, true, (error, result) => (error ? reject(error) : resolve(result)));
+    deflate[method](data, fin, (error, result) => (error ? reject(error) : resolve(result)));
   });
 }
 
-describe('Contexts of more connections than keep their zlib states', () => {
+/** Waits until an instance has given back what it can; another one that is used all the time is not idle. */
+async function fallenAsleep(instance) {
+  const other = negotiated(true);
+  while (instance._isAwake) {
+    await run(other, 'compress', 'still here');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.equal(other._isAwake, true);
+  other.cleanup();
+}
+
+describe('An idle PerMessageDeflate', () => {
+  test('keeps neither frames nor their callbacks', async () => {
+    const deflate = negotiated(true);
+    const references = await (async () => {
+      const data = Buffer.alloc(20000, 'some text');
+      let callback;
+      const done = new Promise((resolve) => {
+        callback = () => resolve();
+        deflate.compress(data, true, callback);
+      });
+      await done;
+      return [new WeakRef(data), new WeakRef(callback)];
+    })();
+    for (const reference of references) assert.equal(await isCollected(reference), true);
+    deflate.cleanup();
+  });
+
+  test('has nothing in Rust without takeover, and works when it is used again', async () => {
+    const [server, client] = [negotiated(true, NO_TAKEOVER), negotiated(false, NO_TAKEOVER)];
+    for (let i = 0; i < 2; i++) {
+      const compressed = await run(server, 'compress', 'hello hello hello');
+      assert.equal((await run(client, 'decompress', compressed)).toString(), 'hello hello hello');
+      assert.notEqual(server._id, -1);
+      await fallenAsleep(server);
+      assert.equal(server._id, -1);
+      assert.notEqual(server._deflate, null);
+    }
+  });
+
+  test('goes on in the middle of a message without takeover', async () => {
+    const [server, client] = [negotiated(true, NO_TAKEOVER), negotiated(false, NO_TAKEOVER)];
+    let text = '';
+    for (const fin of [false, true]) {
+      const compressed = await run(server, 'compress', 'a piece of text; ', fin);
+      text += await run(client, 'decompress', compressed, fin);
+      await Promise.all([fallenAsleep(server), fallenAsleep(client)]);
+    }
+    assert.equal(text, 'a piece of text; a piece of text; ');
+  });
+});
+
+describe('Contexts of more connections than keep their states', () => {
   test('go on where they were, message after message', async () => {
-    const pairs = Array.from({ length: 100 }, () => [negotiated(true), negotiated(false)]);
+    const pairs = Array.from({ length: 150 }, () => [negotiated(true), negotiated(false)]);
     const messages = Array.from(
       { length: 6 },
       (_, i) => `{"user":"somebody","text":"message ${i}"}`

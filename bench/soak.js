@@ -1,0 +1,139 @@
+'use strict';
+
+/**
+ * Soak test of compression: many short-lived connections exchange compressed messages, and the server's memory must
+ * not grow with their number.
+ *
+ *     node bench/soak.js [--messages 2000000] [--connections 200] [--no-takeover]
+ *
+ * Two processes of this package: a server that echoes, and clients that come, exchange some thousands of messages of
+ * different sizes, and leave in different ways. Each reply is compared with what was sent. The server's resident memory
+ * is looked at when a tenth of the messages has been exchanged, and at the end; the exit status says whether it has grown
+ * by more than a tenth in between.
+ */
+const { fork } = require('node:child_process');
+const { once } = require('node:events');
+const { parseArgs } = require('node:util');
+
+const { WebSocket, WebSocketServer } = require('..');
+
+const MOST_GROWTH = 0.1;
+const IN_FLIGHT = 8;
+const MOST_OF_A_CONNECTION = 4000;
+const WORDS = 'order invoice pending shipped customer berlin account monthly update total'.split(
+  ' '
+);
+
+const { values } = parseArgs({
+  options: {
+    messages: { type: 'string', default: '2000000' },
+    connections: { type: 'string', default: '200' },
+    seed: { type: 'string', default: String(Date.now() % 1e6) },
+    'no-takeover': { type: 'boolean', default: false },
+    server: { type: 'boolean', default: false }
+  }
+});
+const total = Number(values.messages);
+const perMessageDeflate = {
+  threshold: 0,
+  serverNoContextTakeover: values['no-takeover'],
+  clientNoContextTakeover: values['no-takeover']
+};
+
+function serve() {
+  const wss = new WebSocketServer({ host: '127.0.0.1', port: 0, perMessageDeflate });
+  wss.on('connection', (ws) => {
+    ws.on('error', () => {});
+    ws.on('message', (data, isBinary) => ws.send(data, { binary: isBinary }));
+  });
+  wss.on('listening', () => process.send({ port: wss.address().port }));
+  process.on('message', () => {
+    process.send({ resident: process.memoryUsage.rss(), connections: wss.clients.size });
+  });
+  process.on('disconnect', () => process.exit());
+}
+
+let state = Number(values.seed) | 1;
+function random(limit) {
+  state ^= state << 13;
+  state ^= state >>> 17;
+  state ^= state << 5;
+  return (state >>> 0) % limit;
+}
+
+/** Mostly some hundred bytes, now and then some ten thousand. */
+function message() {
+  const words = random(200) === 0 ? 1 + random(6000) : 1 + random(60);
+  let text = `{"id":${random(1e6)}`;
+  for (let i = 0; i < words; i++) text += `,"${WORDS[random(10)]}":${random(1000)}`;
+  return `${text}}`;
+}
+
+let exchanged = 0;
+
+/** One connection, from its opening to its end. */
+async function visit(port) {
+  const ws = new WebSocket(`ws://127.0.0.1:${port}`, { perMessageDeflate });
+  const closed = once(ws, 'close');
+  await once(ws, 'open');
+  let left = 1 + random(MOST_OF_A_CONNECTION);
+  const sent = [];
+  const send = () => {
+    const text = message();
+    sent.push(text);
+    ws.send(text);
+  };
+  ws.on('message', (data) => {
+    if (data.toString() !== sent.shift()) throw new Error('a reply is not what was sent');
+    exchanged++;
+    if (--left > 0 && exchanged < total) send();
+    else if (random(3) === 0) ws.terminate();
+    else ws.close();
+  });
+  ws.on('error', (error) => {
+    throw error;
+  });
+  for (let i = 0; i < IN_FLIGHT; i++) send();
+  await closed;
+}
+
+async function residentMemory(server) {
+  server.send('memory');
+  const [{ resident }] = await once(server, 'message');
+  return resident;
+}
+
+async function main() {
+  const args = process.argv.slice(2);
+  const server = fork(__filename, [...args, '--server']);
+  const [{ port }] = await once(server, 'message');
+  console.log(`seed ${values.seed}`);
+
+  let visits = 0;
+  const visitors = Array.from({ length: Number(values.connections) }, async () => {
+    while (exchanged < total) {
+      await visit(port);
+      visits++;
+    }
+  });
+
+  const started = Date.now();
+  const tenths = [];
+  while (exchanged < total) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    if (exchanged < (total * (tenths.length + 1)) / 10) continue;
+    tenths.push(await residentMemory(server));
+    const seconds = Math.round((Date.now() - started) / 1000);
+    const mb = (tenths.at(-1) / 1e6).toFixed(1);
+    console.log(`${exchanged} messages, ${visits} connections, ${seconds} s: ${mb} MB`);
+  }
+  await Promise.all(visitors);
+  const [first] = tenths;
+  const growth = tenths.at(-1) / first - 1;
+  server.disconnect();
+  console.log(`grown by ${(growth * 100).toFixed(1)} % since the first tenth`);
+  process.exitCode = growth > MOST_GROWTH ? 1 : 0;
+}
+
+if (values.server) serve();
+else main();
