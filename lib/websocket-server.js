@@ -253,11 +253,12 @@ class WebSocketServer extends EventEmitter {
     const offers = req.headers['sec-websocket-extensions'];
 
     if (this.options.perMessageDeflate && offers !== undefined) {
-      const perMessageDeflate = new PerMessageDeflate({
-        ...this.options.perMessageDeflate,
+      // Made by a literal, each of these objects would have a shape of its own, larger than itself.
+      const options = Object.assign({}, this.options.perMessageDeflate, {
         isServer: true,
         maxPayload: this.options.maxPayload
       });
+      const perMessageDeflate = new PerMessageDeflate(options);
 
       try {
         acceptOffer(perMessageDeflate, offers, extensions);

@@ -23,6 +23,7 @@ raw_functions!(export:
     "createCodec" => create,
     "releaseCodec" => release,
     "sleepCodec" => sleep,
+    "trimPool" => trim_pool,
     "deflate" => deflate,
     "inflate" => inflate,
     "takeResult" => take_result,
@@ -106,6 +107,13 @@ fn sleep(call: &Call) -> Outcome<bool> {
         });
         Ok(inflater && deflater)
     })
+}
+
+/// `trimPool()`: no connection compresses any more; keep nothing for the next one.
+fn trim_pool(call: &Call) -> Outcome<()> {
+    call.environment.pool.trim();
+    call.environment.result.replace(Vec::new());
+    Ok(())
 }
 
 /// `deflate(id, data, fin) -> length`: compresses one frame here; `takeResult` copies it out.

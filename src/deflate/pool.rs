@@ -185,6 +185,13 @@ impl Pool {
         }
     }
 
+    /// Frees everything that is not lent.
+    pub fn trim(&self) {
+        let unused = std::mem::take(&mut *self.idle());
+        // Freed after the lock is released.
+        drop(unused);
+    }
+
     fn idle(&self) -> MutexGuard<'_, Idle> {
         // A panic elsewhere cannot leave the lists half changed.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
