@@ -71,7 +71,7 @@ impl Driver {
         }
         // Not before: what was sent here would have to wait for it.
         if let Some(pool) = pool {
-            self.release_batches(&pool);
+            pool.release_batches();
         }
         self.control.set(0, 0);
         self.control.set(URGENT, 0);
@@ -134,6 +134,7 @@ impl Driver {
         dirty: &mut Vec<usize>,
         pool: Option<&Pool>,
     ) {
+        let mut batches = pool.map(Pool::batches);
         let mut next = self.next_record.borrow_mut();
         next.clear();
         next.resize(count, NONE);
@@ -142,9 +143,10 @@ impl Driver {
             let Some(link) = links.get_mut(id) else {
                 continue;
             };
-            if let (Pump::Thread(threaded), Some(pool)) = (&mut link.pump, pool) {
+            if let (Pump::Thread(threaded), Some(batches)) = (&mut link.pump, &mut batches) {
                 if !threaded.is_urgent {
-                    self.hand_over(pool, id, threaded, slab.get(range).unwrap_or_default());
+                    let frames = slab.get(range).unwrap_or_default();
+                    self.hand_over(batches, id, threaded, frames);
                     continue;
                 }
             }

@@ -5,7 +5,7 @@
 //! somebody waits for (a callback) is written to on the JavaScript thread, so that the callback comes when it does in
 //! ws; [`Threads::send_now`] sees to the order.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::ffi::c_int;
 use std::io::{self, IoSlice};
 use std::mem;
@@ -68,6 +68,20 @@ impl Pool {
         })
     }
 
+    /// For each thread what it is to be handed over.
+    pub fn batches(&self) -> RefMut<'_, Vec<Batch>> {
+        self.batches.borrow_mut()
+    }
+
+    /// Lets the threads begin with what they were handed over.
+    pub fn release_batches(&self) {
+        for (index, batch) in self.batches().iter_mut().enumerate() {
+            if !batch.is_empty() {
+                self.threads.send(index, batch);
+            }
+        }
+    }
+
     /// Gives a connection to a thread.
     pub fn open(
         &self,
@@ -78,6 +92,7 @@ impl Pool {
     ) -> io::Result<Threaded> {
         let threaded = Threaded {
             remote: self.threads.open(id, serial, masked, connection)?,
+            thread: self.threads.thread_of(id),
             handed: 0,
             known: 0,
             shown: 0,
@@ -138,6 +153,8 @@ impl Pool {
 /// A connection in the hands of an I/O thread.
 pub struct Threaded {
     remote: Arc<Remote>,
+    /// The thread that has it.
+    thread: usize,
     /// How many bytes were handed over, and of how many it is known that the thread has dealt with them.
     handed: u64,
     known: u64,
@@ -181,9 +198,14 @@ impl Threaded {
 
 impl Driver {
     /// Hands frames over to the connection's thread, with what else the flush under way brings.
-    pub(super) fn hand_over(&self, pool: &Pool, id: usize, threaded: &mut Threaded, frames: &[u8]) {
-        let mut batches = pool.batches.borrow_mut();
-        let Some(batch) = batches.get_mut(pool.threads.thread_of(id)) else {
+    pub(super) fn hand_over(
+        &self,
+        batches: &mut [Batch],
+        id: usize,
+        threaded: &mut Threaded,
+        frames: &[u8],
+    ) {
+        let Some(batch) = batches.get_mut(threaded.thread) else {
             return;
         };
         batch.add(id, frames);
@@ -196,15 +218,6 @@ impl Driver {
             return;
         }
         self.queued.set(id, threaded.shown as f64);
-    }
-
-    /// Lets the threads begin with what they were handed over.
-    pub(super) fn release_batches(&self, pool: &Pool) {
-        for (index, batch) in pool.batches.borrow_mut().iter_mut().enumerate() {
-            if !batch.is_empty() {
-                pool.threads.send(index, batch);
-            }
-        }
     }
 
     /// Sends on this thread, after everything handed over before.
