@@ -23,7 +23,7 @@ const MOST_EVENTS: usize = 128;
 /// The memory that a thread reads into.
 const SCRATCH: usize = 256 * 1024;
 /// A batch with more memory than this is not used again.
-const MOST_KEPT: usize = 1024 * 1024;
+const MOST_KEPT: usize = 2 * 1024 * 1024;
 /// How many batches are kept to be used again.
 const MOST_SPARE: usize = 2;
 /// The token of the waker; connections have their numbers.
