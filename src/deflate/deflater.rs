@@ -2,7 +2,6 @@
 
 use zlib_rs::{Deflate, DeflateFlush};
 
-use super::encoder::{encode, Window};
 use super::error::DeflateError;
 use super::history::History;
 use super::pool::{Pool, Settings};
@@ -11,7 +10,7 @@ use super::{advance, window_size, MESSAGE_TAIL};
 /// zlib's parameters. A value out of zlib's range is brought into it.
 #[derive(Clone, Debug)]
 pub struct DeflateOptions {
-    /// 0 to 9 as zlib knows them, or -1: no wish. Then, with the default of the next two, our own encoder compresses.
+    /// 0 to 9 as zlib knows them, or -1 for no wish; see [`UNSET_LEVEL`].
     pub level: i32,
     /// 1 to 9; Node's default is 8.
     pub mem_level: i32,
@@ -37,53 +36,31 @@ impl Default for DeflateOptions {
 }
 
 /// With context takeover, how much plain text a sleeping compressor keeps. The peer remembers its whole window, but
-/// teaching all of it to a woken compressor takes four times as long; the last 8 KiB give nearly the same compression.
+/// feeding all of it to a woken compressor costs 30 us; the last 8 KiB cost 9 us and give nearly the same compression.
 const KEPT_TEXT: usize = 8 * 1024;
+
+/// The level where nobody sets one. zlib's default, 6, looks at up to 128 places for each match, all over a window of
+/// 32 KiB for each connection: it takes three times as long for 4 % less (figures in `docs/measurements.md`).
+const UNSET_LEVEL: i32 = 3;
 
 /// The compressing half of one connection.
 pub struct Deflater {
-    kind: Kind,
+    settings: Settings,
     no_context_takeover: bool,
     pool: Pool,
-    /// The state, while one is needed.
-    compressor: Option<Compressor>,
-    /// With context takeover: the plain text that a later message may refer to. Our own encoder's window has it too, so
-    /// there it is kept only while the connection sleeps.
+    /// The zlib state, while one is needed, and what it was built with.
+    compressor: Option<(Settings, Deflate)>,
+    /// With context takeover: the plain text that a later message may refer to.
     history: History,
     in_message: bool,
 }
 
-/// Who compresses.
-enum Kind {
-    /// Our own encoder, with matches that reach back at most so far.
-    Own(usize),
-    /// zlib, as somebody wants it.
-    Zlib(Settings),
-}
-
-/// A state, and what it was built with.
-enum Compressor {
-    Own(Window),
-    Zlib(Settings, Deflate),
-}
-
-impl Compressor {
-    fn memory(&self) -> usize {
-        match self {
-            Self::Own(_) => Window::memory(),
-            Self::Zlib(settings, _) => settings.memory(),
-        }
-    }
-}
-
-impl Kind {
-    fn of(options: &DeflateOptions) -> Self {
-        if (options.level, options.mem_level, options.strategy) == (-1, 8, 0) {
-            return Self::Own(window_size(options.window_bits.clamp(8, 15)));
-        }
-        Self::Zlib(Settings {
+impl Deflater {
+    /// A compressor that allocates nothing before its first message.
+    pub fn new(options: DeflateOptions, no_context_takeover: bool, pool: &Pool) -> Self {
+        let settings = Settings {
             level: match options.level {
-                -1 => 6,
+                -1 => UNSET_LEVEL,
                 // Level 1 of zlib-rs knows zlib's fixed codes only, and makes noise and plain text longer than they
                 // are. Its level 2 compresses as zlib's level 1.
                 1 => 2,
@@ -92,25 +69,11 @@ impl Kind {
             mem_level: options.mem_level.clamp(1, 9),
             strategy: options.strategy.clamp(0, 4),
             window_bits: options.window_bits.clamp(9, 15),
-        })
-    }
-
-    fn window(&self) -> usize {
-        match self {
-            Self::Own(reach) => *reach,
-            Self::Zlib(settings) => window_size(settings.window_bits),
-        }
-    }
-}
-
-impl Deflater {
-    /// A compressor that allocates nothing before its first message.
-    pub fn new(options: DeflateOptions, no_context_takeover: bool, pool: &Pool) -> Self {
-        let kind = Kind::of(&options);
+        };
         let dictionary = options.dictionary.unwrap_or_default();
-        let kept = kind.window().min(KEPT_TEXT.max(dictionary.len()));
+        let kept = window_size(settings.window_bits).min(KEPT_TEXT.max(dictionary.len()));
         Self {
-            kind,
+            settings,
             no_context_takeover,
             pool: pool.clone(),
             compressor: None,
@@ -134,22 +97,13 @@ impl Deflater {
             out.push(0);
             out.extend_from_slice(&MESSAGE_TAIL);
         } else {
-            let mut compressor = self.take_compressor(input.len(), fin)?;
-            match &mut compressor {
-                Compressor::Own(window) => {
-                    let mut block = self.pool.take_block();
-                    encode(window, &mut block, input, out);
-                    self.pool.give_block(block);
-                }
-                Compressor::Zlib(_, zlib) => {
-                    let start = out.len();
-                    compress(zlib, input, out).inspect_err(|_| out.truncate(start))?;
-                    if !self.no_context_takeover {
-                        self.history.record(input);
-                    }
-                }
+            let (settings, mut compressor) = self.take_compressor(input.len(), fin)?;
+            let start = out.len();
+            compress(&mut compressor, input, out).inspect_err(|_| out.truncate(start))?;
+            self.compressor = Some((settings, compressor));
+            if !self.no_context_takeover {
+                self.history.record(input);
             }
-            self.compressor = Some(compressor);
         }
 
         self.in_message = !fin;
@@ -162,16 +116,12 @@ impl Deflater {
         Ok(())
     }
 
-    /// Gives the state back to the pool. With context takeover the last plain text stays, and is taught to a state when
-    /// the next message comes.
+    /// Gives the zlib state back to the pool. With context takeover the last window of plain text stays, and is set as
+    /// the dictionary when the next message comes.
     pub fn sleep(&mut self) {
         // A message whose context ends with it does not record its text, so its context is only in the compressor.
         if self.in_message && self.no_context_takeover {
             return;
-        }
-        if let Some(Compressor::Own(window)) = &self.compressor {
-            let (older, newer) = window.text(self.history.window());
-            self.history.replace(older, newer);
         }
         self.release();
         self.history.shrink();
@@ -184,31 +134,27 @@ impl Deflater {
 
     /// Bytes of memory that this connection holds.
     pub fn memory(&self) -> usize {
-        let compressor = self.compressor.as_ref().map_or(0, Compressor::memory);
+        let compressor = match &self.compressor {
+            Some((settings, _)) => settings.memory(),
+            None => 0,
+        };
         self.history.memory().saturating_add(compressor)
     }
 
-    fn take_compressor(&mut self, length: usize, fin: bool) -> Result<Compressor, DeflateError> {
+    fn take_compressor(
+        &mut self,
+        length: usize,
+        fin: bool,
+    ) -> Result<(Settings, Deflate), DeflateError> {
         if let Some(compressor) = self.compressor.take() {
             return Ok(compressor);
         }
         let (older, newer) = self.history.parts();
-        let settings = match &self.kind {
-            Kind::Own(reach) => {
-                let mut window = self.pool.take_window();
-                window.restart(*reach);
-                window.learn(older);
-                window.learn(newer);
-                self.history.restart();
-                return Ok(Compressor::Own(window));
-            }
-            Kind::Zlib(settings) => *settings,
-        };
         let stands_alone = self.no_context_takeover && fin && older.is_empty();
         let settings = if stands_alone {
-            settings.for_single_message(length)
+            self.settings.for_single_message(length)
         } else {
-            settings
+            self.settings
         };
         let mut compressor = self.pool.take_compressor(settings);
         for text in [older, newer] {
@@ -216,14 +162,12 @@ impl Deflater {
                 compressor.set_dictionary(text).map_err(failed)?;
             }
         }
-        Ok(Compressor::Zlib(settings, compressor))
+        Ok((settings, compressor))
     }
 
     fn release(&mut self) {
-        match self.compressor.take() {
-            Some(Compressor::Own(window)) => self.pool.give_window(window),
-            Some(Compressor::Zlib(settings, zlib)) => self.pool.give_compressor(settings, zlib),
-            None => {}
+        if let Some((settings, compressor)) = self.compressor.take() {
+            self.pool.give_compressor(settings, compressor);
         }
     }
 }

@@ -25,11 +25,6 @@ impl History {
         }
     }
 
-    /// How much text is kept at most.
-    pub(super) fn window(&self) -> usize {
-        self.window
-    }
-
     /// Back to the beginning of a context.
     pub(super) fn restart(&mut self) {
         self.bytes = Vec::new();
@@ -99,16 +94,6 @@ impl History {
         if self.oldest >= self.window {
             self.oldest = 0;
         }
-    }
-
-    /// Keeps this text alone, of which `older` comes first.
-    pub(super) fn replace(&mut self, older: &[u8], newer: &[u8]) {
-        self.restart();
-        let mut bytes = Vec::with_capacity(older.len().saturating_add(newer.len()));
-        bytes.extend_from_slice(older);
-        bytes.extend_from_slice(newer);
-        bytes.drain(..bytes.len().saturating_sub(self.window));
-        self.bytes = bytes;
     }
 
     /// Gives spare capacity back to the allocator.

@@ -5,7 +5,7 @@
 //! - [`params`](self::params) decides which offer is accepted and on which terms,
 //! - [`Deflater`] compresses the frames of outgoing messages,
 //! - [`Inflater`] decompresses the frames of incoming messages,
-//! - [`Pool`] lends both of them the big states, so that an idle connection owns none.
+//! - [`Pool`] lends both of them the big zlib states, so that an idle connection owns none.
 #![forbid(unsafe_code)]
 #![deny(
     clippy::unwrap_used,
@@ -17,7 +17,6 @@
 )]
 
 mod deflater;
-mod encoder;
 mod error;
 mod history;
 mod inflater;

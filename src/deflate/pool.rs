@@ -1,6 +1,6 @@
-//! Idle states, shared by all connections of one environment.
+//! Idle zlib states, shared by all connections of one environment.
 //!
-//! A compressor weighs 160 KiB, one of zlib's twice as much, a decompressor 40 KiB. A connection needs
+//! A compressor weighs a quarter of a megabyte and more, a decompressor 40 KiB. A connection needs
 //! one only while it works on a message (or, with context takeover, until it falls asleep), so a
 //! handful of states serves any number of connections.
 
@@ -8,13 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use zlib_rs::{Deflate, DeflateConfig, Inflate, Strategy};
 
-use super::encoder::{Block, Window};
 use super::window_size;
 
-/// How many idle compressors of each kind are kept; more are freed when given back.
+/// How many idle compressors are kept; more are freed when given back.
 const MAX_COMPRESSORS: usize = 8;
-/// As many blocks as threads compress at once.
-const MAX_BLOCKS: usize = 5;
 /// How many idle decompressors are kept.
 const MAX_DECOMPRESSORS: usize = 16;
 
@@ -28,8 +25,6 @@ pub struct Pool {
 struct Idle {
     /// Oldest first. The most recently used one is lent out first, because the caches know it.
     compressors: Vec<(Settings, Deflate)>,
-    windows: Vec<Window>,
-    blocks: Vec<Block>,
     decompressors: Vec<Inflate>,
 }
 
@@ -134,34 +129,6 @@ impl Pool {
         };
         // Freed after the lock is released.
         drop(surplus);
-    }
-
-    /// Lends a window with somebody's context, which is to be restarted.
-    pub(super) fn take_window(&self) -> Window {
-        let found = self.idle().windows.pop();
-        found.unwrap_or_else(Window::new)
-    }
-
-    /// Takes a window back.
-    pub(super) fn give_window(&self, window: Window) {
-        let windows = &mut self.idle().windows;
-        if windows.len() < MAX_COMPRESSORS {
-            windows.push(window);
-        }
-    }
-
-    /// Lends a block while a message is compressed.
-    pub(super) fn take_block(&self) -> Block {
-        let found = self.idle().blocks.pop();
-        found.unwrap_or_else(Block::new)
-    }
-
-    /// Takes a block back.
-    pub(super) fn give_block(&self, block: Block) {
-        let blocks = &mut self.idle().blocks;
-        if blocks.len() < MAX_BLOCKS {
-            blocks.push(block);
-        }
     }
 
     /// Lends a decompressor at the start of a stream. One kind serves all: zlib-rs decodes every window size with the

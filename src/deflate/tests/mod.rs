@@ -10,7 +10,6 @@
 
 mod as_node;
 mod bounds;
-mod encoder;
 mod memory;
 mod negotiation;
 mod round_trips;
