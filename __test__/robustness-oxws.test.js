@@ -54,6 +54,26 @@ describe('A listener that throws', { skip }, () => {
   });
 });
 
+describe('A failure that is told late', { skip }, () => {
+  test('is still the own one of its receiver when others have failed since', async () => {
+    const late = new Receiver();
+    late.once('message', () => {
+      throw new Error('a listener has thrown');
+    });
+    const failed = once(late, 'error');
+    // What follows the message is delivered when the exception was handled.
+    const chunk = Buffer.concat([frames.text('first'), frames.text(Buffer.from([0xff]))]);
+    assert.throws(() => late.write(chunk), /a listener has thrown/);
+
+    const other = new Receiver();
+    other.write(Buffer.from([0xf0, 0x00]));
+    const [otherError] = await once(other, 'error');
+    assert.equal(otherError.code, 'WS_ERR_UNEXPECTED_RSV_2_3');
+    const [error] = await failed;
+    assert.equal(error.code, 'WS_ERR_INVALID_UTF8');
+  });
+});
+
 describe('An idle receiver', { skip }, () => {
   test('holds no chunk after a compressed message either', async () => {
     const receiver = new Receiver(withDeflate());

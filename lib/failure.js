@@ -6,13 +6,15 @@ const native = require('./native');
 const { kStatusCode } = require('./constants');
 
 /**
- * The error for what the Rust side refused last.
+ * The error for what the Rust side refused.
  *
  * @param {Function} [below] the function that its stack begins under
+ * @param {number} [number] from the descriptor of the failure; without it, that of a codec is meant, which comes at once
  * @returns {Error|RangeError} with ws's message, `code` and close code; for corrupt compressed data also zlib's `errno`
  */
-function failure(below = failure) {
-  const [isRangeError, message, code, closeCode, errno] = native.failure();
+function failure(below = failure, number) {
+  const known = number === undefined ? native.failure() : native.failure(number);
+  const [isRangeError, message, code, closeCode, errno] = known;
   const error = isRangeError ? new RangeError(message) : new Error(message);
   Error.captureStackTrace(error, below);
   if (errno !== 0) error.errno = errno;

@@ -496,7 +496,7 @@ class Receiver extends Writable {
         if (kind === FAILED) {
           // A limit that was raised since, or an extension, may let the same bytes pass.
           if (extra === 1 && (this._limitsChanged || this._isOutdated())) return true;
-          const error = failure(this._deliver);
+          const error = failure(this._deliver, start | 0);
           this._passFailure();
           return this._fail(error);
         }

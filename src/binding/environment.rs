@@ -2,7 +2,8 @@
 //!
 //! Everything hangs off this one structure and goes with it; there is no static state.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::rc::Rc;
 
@@ -34,7 +35,9 @@ pub struct Environment {
     pub result: RefCell<Vec<u8>>,
     /// Memory in which messages in pieces are put together, while no receiver has it.
     pub spare: RefCell<Vec<u8>>,
-    /// What the last descriptor of a failure stands for.
+    /// What descriptors of failures stand for.
+    pub failures: Failures,
+    /// Why a codec has failed last.
     pub last_failure: RefCell<Option<Failure>>,
     /// The connections that are read and written here.
     pub transport: Transport,
@@ -42,6 +45,38 @@ pub struct Environment {
 
 /// Where in the inbox JavaScript keeps the index of its first free cell.
 const TOP: usize = 2;
+
+/// Failures that JavaScript knows by number. It may ask for one late, or never.
+#[derive(Default)]
+pub struct Failures {
+    list: RefCell<VecDeque<(i32, Failure)>>,
+    next: Cell<i32>,
+}
+
+impl Failures {
+    /// Beyond so many the oldest are forgotten: nobody asked for them.
+    const MOST: usize = 4096;
+
+    /// Keeps a failure and returns its number.
+    pub fn add(&self, failure: Failure) -> i32 {
+        let mut list = self.list.borrow_mut();
+        if list.len() >= Self::MOST {
+            list.pop_front();
+        }
+        let number = self.next.get();
+        self.next.set(number.wrapping_add(1));
+        list.push_back((number, failure));
+        number
+    }
+
+    /// Gives a failure away.
+    pub fn take(&self, number: i32) -> Option<Failure> {
+        let mut list = self.list.borrow_mut();
+        // What is asked for was most often added last.
+        let index = list.iter().rposition(|(own, _)| *own == number)?;
+        list.remove(index).map(|(_, failure)| failure)
+    }
+}
 
 impl Environment {
     /// Where in the inbox descriptors may be written.
@@ -62,6 +97,7 @@ impl Environment {
             inbox: Shared::default(),
             result: RefCell::new(Vec::new()),
             spare: RefCell::new(Vec::new()),
+            failures: Failures::default(),
             last_failure: RefCell::new(None),
             transport: Transport::default(),
         });

@@ -286,8 +286,8 @@ impl Environment {
             Item::Close(code, _) => at(CLOSE, code.map_or(NO_STATUS, i32::from)),
             Item::Compressed { fin, .. } => at(COMPRESSED | if *fin { FIN } else { 0 }, 0),
             Item::Failed { failure, retry } => {
-                self.last_failure.replace(Some(failure.clone()));
-                [FAILED, 0, 0, i32::from(*retry)]
+                let number = self.failures.add(failure.clone());
+                [FAILED, number, 0, i32::from(*retry)]
             }
         };
         self.inbox.write(base + index * STRIDE, &descriptor);
@@ -346,14 +346,16 @@ pub(super) fn array(
     Ok(result)
 }
 
-/// `failure() -> [isRangeError, message, code, closeCode, errno | 0]`: details of the last `FAILED` descriptor.
+/// `failure(number) -> [isRangeError, message, code, closeCode, errno | 0]`: details of a `FAILED` descriptor, whose second
+/// integer is the number; without one, of what a codec has refused last.
 fn failure(call: &Call) -> Outcome<sys::napi_value> {
     let env = call.env;
-    let failure = call
-        .environment
-        .last_failure
-        .take()
-        .ok_or(Fault::Type("nothing has failed"))?;
+    let environment = call.environment;
+    let failure = match call.value(0) {
+        Ok(_) => environment.failures.take(call.int(0)?),
+        Err(_) => environment.last_failure.take(),
+    };
+    let failure = failure.ok_or(Fault::Type("nothing has failed"))?;
     match failure {
         Failure::Protocol(error) => array(
             env,
