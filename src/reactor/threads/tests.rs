@@ -4,6 +4,7 @@ use std::io::{IoSlice, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::mpsc::{channel, Receiver};
 use std::sync::Arc;
 use std::thread;
@@ -324,6 +325,18 @@ fn all_connections_together_are_not_read_ahead_without_bound() {
     }
     assert_eq!(taken, [LENGTH; COUNT]);
     drop(writers);
+}
+
+#[test]
+fn a_panic_while_a_connection_is_used_leaves_it_usable() {
+    let rig = Rig::new(1);
+    let (remote, mut peer) = rig.open(0);
+    let panics = || remote.with(|_| panic!("as some code may"));
+    assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+    rig.hand_over(&remote, b"out");
+    assert_eq!(read(&mut peer, 3), b"out");
+    peer.write_all(b"in").unwrap();
+    assert_eq!(rig.receive(&remote, 2), b"in");
 }
 
 #[test]
