@@ -8,6 +8,7 @@ const {
   ARENA_USED,
   BUSY,
   IN_INPUT,
+  MORE,
   LENT,
   PLACE_MASK,
   PLACE_SHIFT,
@@ -92,6 +93,8 @@ class NativeConnection {
     /** Whether the byte stream was asked for and reading moves over when the input at hand is used up. */
     this.isLeaving = false;
     this.isDiscarding = false;
+    /** Whether what is unread was given to the receiver. */
+    this.isRescued = false;
     /** Whether the peer has sent all it will send. */
     this.hasEnded = false;
     /** What the socket had read before, until it is delivered. */
@@ -236,7 +239,7 @@ class NativeConnection {
     this.isLeaving = true;
     const { outbox, sender, socket } = this;
     outbox.flush();
-    native.nativePause(this.id);
+    native.nativePause(this.id, true);
     const unsent = native.nativeUnsent(this.id);
     outbox.isMoved = true;
     restorePrototype(socket);
@@ -251,7 +254,13 @@ class NativeConnection {
   leaveWhenIdle() {
     const { receiver } = this;
     const isIdle = receiver._writableState.length === 0 && !receiver._isInput;
-    if (isIdle || receiver._errored) this.leave();
+    if (isIdle || receiver._errored) {
+      this.leave();
+    } else if (this.hasEnded && this.canRescue()) {
+      // The end is told when it comes; what the receiver is busy with goes on without this connection.
+      this.rescueInput();
+      this.leave();
+    }
   }
 
   /** Lets the socket read again. */
@@ -259,6 +268,7 @@ class NativeConnection {
     const { socket } = this;
     if (socket[kNative] === undefined) return;
     const unread = native.nativeUnread(this.id, true);
+    if (native.nativeHungUp(this.id)) this.hasEnded = true;
     this.forget();
     this.receiver._track();
     socket[kNative] = undefined;
@@ -269,7 +279,7 @@ class NativeConnection {
       // As Node has it: the handle reads, and stops when the stream has enough.
       if (!this.hasEnded) handle.readStart();
     }
-    if (unread.length > 0 && !this.isDiscarding) socket.unshift(unread);
+    if (unread.length > 0 && !this.isDiscarding && !this.isRescued) socket.unshift(unread);
     if (this.head !== null) socket.unshift(this.head);
     this.head = null;
     if (this.hasEnded) {
@@ -286,13 +296,37 @@ class NativeConnection {
     receiver.write(head);
   }
 
-  /** What was read and not delivered when the socket is destroyed still is: it had arrived before. */
+  /** Whether nothing is described both in JavaScript and in Rust. */
+  canRescue() {
+    return this.receiver._pending === null || !native.nativeHolds(this.id);
+  }
+
+  /** What was read goes to the receiver, which is busy, or will not be told of it any more. */
   rescueInput() {
     const { receiver } = this;
+    this.isRescued = true;
+    if (receiver._isInput) {
+      if (native.nativeHolds(this.id) && this.canRescue()) this.keepHeld();
+      receiver._rest = native.nativeUnread(this.id, false);
+      return;
+    }
     const unread = native.nativeUnread(this.id, false);
-    if (receiver._isInput) receiver._rest = unread;
-    else if (unread.length > 0 && !this.isDiscarding) receiver.write(unread);
-    if (this.socket.isPaused()) this.socket[kLate] = native.nativeReadOnce(this.id);
+    if (this.socket.isPaused()) {
+      this.socket[kLate] = Buffer.concat([unread, native.nativeReadOnce(this.id)]);
+    } else if (unread.length > 0 && !this.isDiscarding) {
+      receiver.write(unread);
+    }
+  }
+
+  /** Has an item described for which there was no room, and keeps it behind those that are being delivered. */
+  keepHeld() {
+    const { receiver } = this;
+    const { _arena: before, _fetched: fetched } = receiver;
+    const base = cells[TOP];
+    const count = this.fill(base, true);
+    receiver._keep(base, base + count * STRIDE, MORE);
+    receiver._arena = before;
+    receiver._fetched = fetched;
   }
 
   forget() {
@@ -326,6 +360,7 @@ class NativeConnection {
     const { socket } = this;
     flushAll();
     this.outbox.flush();
+    // It had arrived before.
     this.rescueInput();
     this.sender._outbox = null;
     if (!this.isLeaving) {
@@ -372,7 +407,7 @@ const TAKES_THE_STREAM_FOR = [
 /** What does something else while the connection is native. */
 const INSTEAD = {
   pause() {
-    native.nativePause(this[kNative].id);
+    native.nativePause(this[kNative].id, false);
     if (this._readableState.flowing) {
       this._readableState.flowing = false;
       this.emit('pause');
@@ -659,13 +694,13 @@ function discard(socket) {
 }
 
 /**
- * What had arrived on a paused socket when it was destroyed.
+ * What had arrived on a paused socket when it was destroyed. As in Node, it is gone if the socket was resumed since.
  *
  * @param {import('stream').Duplex} socket
  * @returns {Buffer|undefined}
  */
 function lateInput(socket) {
-  return socket[kLate];
+  return socket.isPaused() ? socket[kLate] : undefined;
 }
 
 module.exports = { discard, lateInput, takeOver };

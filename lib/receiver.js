@@ -344,7 +344,8 @@ class Receiver extends Writable {
 
   /** Keeps descriptors that others would write over. */
   _keep(at, end, stopped) {
-    this._pending = { items: cells.slice(at, end), stopped };
+    const { _arena: arena, _fetched: fetched } = this;
+    this._pending = { items: cells.slice(at, end), stopped, arena, fetched };
   }
 
   /**
@@ -356,9 +357,12 @@ class Receiver extends Writable {
    */
   _restore(base, single) {
     let { items, stopped } = this._pending;
+    const { arena, fetched } = this._pending;
+    this._arena = arena;
+    this._fetched = fetched;
     this._pending = null;
     if (single && items.length > STRIDE) {
-      this._pending = { items: items.subarray(STRIDE), stopped };
+      this._pending = { items: items.subarray(STRIDE), stopped, arena, fetched };
       items = items.subarray(0, STRIDE);
       stopped = MORE;
     }

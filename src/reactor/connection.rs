@@ -90,9 +90,31 @@ impl Connection {
         (self.bytes_read, self.bytes_written)
     }
 
+    /// Whether the peer has reset the connection, by now.
+    pub fn is_gone(&self) -> bool {
+        let mut poll = libc::pollfd {
+            fd: self.socket.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: the call gets one structure, which outlives it, and does not wait.
+        let count = unsafe { libc::poll(&mut poll, 1, 0) };
+        count == 1 && poll.revents & libc::POLLERR != 0
+    }
+
+    /// Takes what was read for all that the peer sends.
+    pub fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Has the end of what the peer sends noticed once more.
+    pub fn forget_end(&mut self) {
+        self.ended = false;
+    }
+
     /// Whether it makes sense to wait for something to read.
     pub fn wants_to_read(&self) -> bool {
-        !(self.paused || self.ended || self.error.is_some())
+        !(self.ended || self.error.is_some())
     }
 
     /// Whether it makes sense to wait for room to write.

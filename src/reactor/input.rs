@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use super::inbound::{Inbound, Item, Place, CHUNK};
 
+/// How much is read while JavaScript is busy, as much as a stream of Node's takes. So the peer's end is noticed.
+const READ_AHEAD: usize = 16 * 1024;
+
 /// Where the bytes of an [`Input`] lie.
 #[derive(Debug)]
 enum Bytes {
@@ -165,6 +168,36 @@ impl Input {
             self.between_chunks = false;
             self.begun = false;
             self.chunk_end = self.chunk_end.saturating_add(CHUNK).min(length);
+        }
+    }
+
+    /// Adds bytes that came behind those that were put aside.
+    pub fn append(&mut self, more: &[u8]) {
+        let Bytes::Aside(bytes) = &mut self.bytes else {
+            return;
+        };
+        if self.held.is_none() {
+            let gone = self.position.min(bytes.len());
+            bytes.drain(..gone);
+            self.chunk_end = self.chunk_end.saturating_sub(gone);
+            self.position = 0;
+        }
+        let was_last = self.chunk_end >= bytes.len();
+        bytes.extend_from_slice(more);
+        if was_last && !self.between_chunks {
+            // It counts as a chunk of its own, from where decoding goes on.
+            self.begun = false;
+            self.chunk_end = bytes.len();
+        }
+    }
+
+    /// Whether a little more may be added to what was put aside: JavaScript is busy with it, and only slowly.
+    pub fn has_room(&self) -> bool {
+        match &self.bytes {
+            Bytes::Scratch(_) => false,
+            Bytes::Aside(bytes) => {
+                !self.used_up && bytes.len().saturating_sub(self.position) < READ_AHEAD
+            }
         }
     }
 

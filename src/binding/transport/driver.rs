@@ -67,6 +67,8 @@ pub struct Driver {
     serial: Cell<u64>,
     /// Connections with something to tell that no readiness announces.
     ready: RefCell<Vec<usize>>,
+    /// Connections, with their serials, that the loop has not waited for yet.
+    fresh: RefCell<Vec<(usize, u64)>>,
     /// Connections, with their serials, that broke when something was handed over.
     pub(super) broken: RefCell<Vec<(usize, u64)>>,
     pub(super) scratch: RefCell<Vec<u8>>,
@@ -96,9 +98,15 @@ impl uv::Owner for Turner {
         };
         match self.turn {
             Turn::Idle => driver.tell_ready(&self.environment),
-            Turn::Prepare if driver.is_flush_put_off.get() => {}
+            Turn::Prepare => {
+                if !driver.is_flush_put_off.get() {
+                    driver.flush();
+                    driver.tell_broken();
+                }
+                driver.read_fresh(&self.environment);
+            }
             Turn::Check if driver.puts_off_flush() => {}
-            Turn::Prepare | Turn::Check => {
+            Turn::Check => {
                 driver.flush();
                 driver.tell_broken();
             }
@@ -126,6 +134,7 @@ impl Driver {
             links: RefCell::default(),
             serial: Cell::new(0),
             ready: RefCell::default(),
+            fresh: RefCell::default(),
             broken: RefCell::default(),
             scratch: RefCell::default(),
             next_record: RefCell::default(),
@@ -216,8 +225,9 @@ impl Driver {
             }
         };
         let link = entry.insert(Link::new(pump, receiver, masked, serial));
-        if let Pump::Thread(_) = &link.pump {
-            self.make_ready(id, link);
+        match &link.pump {
+            Pump::Thread(_) => self.make_ready(id, link),
+            Pump::Loop(_) => self.fresh.borrow_mut().push((id, serial)),
         }
         self.queued.set(id, 0.0);
         Ok(id)
@@ -323,9 +333,10 @@ impl Driver {
         self.with_link(id, |link| body(link, &mut scratch))
     }
 
-    /// Stops reading.
-    pub fn pause(&self, id: usize) {
+    /// Stops reading, after reading a little ahead unless `at_once`.
+    pub fn pause(&self, id: usize, at_once: bool) {
         self.with_link(id, |link| {
+            link.stopped |= at_once;
             link.with_connection(|connection| connection.paused = true);
             link.resumed = false;
         });
@@ -335,6 +346,7 @@ impl Driver {
     pub fn resume(&self, id: usize) {
         self.with_link(id, |link| {
             link.with_connection(|connection| connection.paused = false);
+            link.stopped = false;
             link.resumed = true;
             match &link.input {
                 // The dispatch under way takes care of it.
@@ -357,6 +369,22 @@ impl Driver {
             scratch.resize(SCRATCH, 0);
         }
         scratch
+    }
+
+    /// Reads new connections once before the loop waits: it would report them behind all others that have become ready
+    /// meanwhile, while the socket that each was made of keeps its place in the order.
+    fn read_fresh(&self, environment: &Environment) {
+        if self.fresh.borrow().is_empty() {
+            return;
+        }
+        for (id, serial) in mem::take(&mut *self.fresh.borrow_mut()) {
+            let gone = self.with_link(id, |link| {
+                link.with_connection(|connection| connection.is_gone())
+            });
+            let gone = gone.flatten() == Some(true);
+            self.read(environment, id, serial, gone);
+            self.with_link(id, |link| link.watch(false));
+        }
     }
 
     /// Has a connection told in the next turn of the loop.

@@ -39,6 +39,10 @@ pub struct Link {
     pub serial: u64,
     /// Whether it waits in `Driver::ready`.
     pub is_ready: bool,
+    /// Whether nothing comes behind what was read, although the peer has not ended but reset the connection.
+    pub hung_up: bool,
+    /// Whether nothing is read ahead while JavaScript does not want to read, not even a little.
+    pub stopped: bool,
     /// JavaScript asked for more since it was told last.
     pub resumed: bool,
     /// Whether JavaScript knows that the connection is broken.
@@ -60,6 +64,8 @@ impl Link {
             masked,
             serial,
             is_ready: false,
+            hung_up: false,
+            stopped: false,
             resumed: false,
             told_error: false,
             records: (NONE, NONE),
@@ -82,9 +88,15 @@ impl Link {
         }
     }
 
-    /// Whether JavaScript has left input, so that no more is read.
+    /// Whether JavaScript has left so much input that no more is read. While it does not want to read at all, a little
+    /// is read ahead, as a stream of Node's does.
     pub fn is_full(&self) -> bool {
-        self.input.as_ref().is_some_and(Input::is_aside)
+        let paused = match &self.pump {
+            Pump::Loop(polled) => polled.connection.paused,
+            Pump::Thread(_) => false,
+        };
+        let has_room = self.input.as_ref().is_none_or(Input::has_room);
+        !has_room || (paused && (self.stopped || self.lent.is_some()))
     }
 
     /// Has the loop watch for what the connection waits for; see [`Polled::watch`]. A thread sees to that itself.

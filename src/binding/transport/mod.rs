@@ -30,11 +30,11 @@ use super::raw::{check, raw_functions, Call, Fault, Outcome, Reply};
 use super::receive::array;
 use super::shared::Shared;
 use crate::reactor::uv::Library;
-use crate::reactor::{Connection, Read};
+use crate::reactor::{Connection, Input, Read};
 use arena::Arena;
 use context::Context;
 use driver::Driver;
-use link::Link;
+use link::{Link, Pump};
 use threaded::Pool;
 
 /// More threads than that make nothing faster.
@@ -64,8 +64,10 @@ raw_functions!(export:
     "nativeRef" => keep_alive,
     "nativeCounters" => counters,
     "nativeUnread" => unread,
-    "nativeUnsent" => unsent,
     "nativeReadOnce" => read_once,
+    "nativeHolds" => holds,
+    "nativeHungUp" => hung_up,
+    "nativeUnsent" => unsent,
     "nativeClose" => close,
 );
 
@@ -262,9 +264,9 @@ unsafe fn bytes_of<'a>(data: *mut u8, length: usize) -> &'a [u8] {
     unsafe { super::raw::slice(data, length) }
 }
 
-/// `nativePause(id)`
+/// `nativePause(id, atOnce)`: tells of no more input; unless `atOnce`, a little is read ahead.
 fn pause(call: &Call) -> Outcome<()> {
-    driver(call)?.pause(call.size(0)?);
+    driver(call)?.pause(call.size(0)?, call.flag(1)?);
     Ok(())
 }
 
@@ -302,6 +304,13 @@ fn unread(call: &Call) -> Outcome<sys::napi_value> {
     Ok(buffer(call.env, &bytes))
 }
 
+/// `nativeHolds(id) -> boolean`: whether an item is decoded and not described, for which `nativeFill` is to be called.
+fn holds(call: &Call) -> Outcome<bool> {
+    with_link(call, |link| {
+        link.input.as_ref().is_some_and(Input::is_holding)
+    })
+}
+
 /// What one read of a paused connection fetches, as much as Node would have read ahead.
 const READ_AHEAD: usize = 64 * 1024;
 
@@ -313,8 +322,10 @@ fn read_once(call: &Call) -> Outcome<sys::napi_value> {
     let room = bytes.get_mut(known..).unwrap_or_default();
     let outcome = match room {
         [] => None,
-        _ => with_link(call, |link| {
-            link.with_connection(|connection| connection.read(room))
+        _ => with_link(call, |link| match link.pump {
+            // The loop has read ahead.
+            Pump::Loop(_) => None,
+            Pump::Thread(_) => link.with_connection(|connection| connection.read(room)),
         })?,
     };
     let count = match outcome {
@@ -323,6 +334,11 @@ fn read_once(call: &Call) -> Outcome<sys::napi_value> {
     };
     bytes.truncate(known + count);
     Ok(buffer(call.env, &bytes))
+}
+
+/// `nativeHungUp(id) -> boolean`: whether nothing comes behind what was read, for the peer is gone.
+fn hung_up(call: &Call) -> Outcome<bool> {
+    with_link(call, |link| link.hung_up)
 }
 
 /// `nativeUnsent(id) -> Buffer`: takes what is not written yet, for somebody else to write.

@@ -95,7 +95,7 @@ impl Driver {
         });
         // In this order: a peer that has closed may have sent something before.
         if events & uv::READABLE != 0 || status < 0 {
-            self.read(&watcher.environment, id, serial);
+            self.read(&watcher.environment, id, serial, status < 0);
         }
         if events & uv::WRITABLE != 0 || status < 0 {
             self.write(id, serial);
@@ -140,7 +140,9 @@ impl Driver {
         }
     }
 
-    fn read(&self, environment: &Environment, id: usize, serial: u64) {
+    /// Reads what has come, as far as it is this connection's turn, and tells JavaScript. If the peer is `gone` and has
+    /// sent something before, that ends as if it had ended well: Node's sockets have it so.
+    pub(super) fn read(&self, environment: &Environment, id: usize, serial: u64, gone: bool) {
         for _ in 0..READS_PER_TURN {
             if !self.is_current(id, serial) {
                 return;
@@ -164,19 +166,41 @@ impl Driver {
                 Read::Bytes(_) if is_apart => {
                     // Less came than there was room for: there is no more now.
                     if self.has_loan(id) {
+                        self.tell_gone(id, serial, gone);
                         return;
                     }
                 }
                 Read::Bytes(count) => {
+                    let is_last = gone && count < SCRATCH;
+                    self.with_link(id, |link| link.hung_up = is_last);
                     self.tell_input(environment, id, serial);
                     if self.is_current(id, serial) {
                         self.ask_for_memory(environment, id);
                     }
                     if count < SCRATCH {
+                        self.tell_gone(id, serial, gone);
                         return;
                     }
                 }
             }
+        }
+    }
+
+    fn tell_gone(&self, id: usize, serial: u64, gone: bool) {
+        if !gone || !self.is_current(id, serial) {
+            return;
+        }
+        let is_wanted = self.with_link(id, |link| {
+            link.with_connection(|connection| {
+                let is_wanted = !connection.paused && connection.wants_to_read();
+                if is_wanted {
+                    connection.end();
+                }
+                is_wanted
+            })
+        });
+        if is_wanted.flatten() == Some(true) {
+            self.dispatch(id, EOF, 0);
         }
     }
 
@@ -192,10 +216,28 @@ impl Driver {
                 return Read::Nothing;
             }
             let outcome = connection.read(&mut scratch);
-            if let Read::Bytes(count) = outcome {
-                link.input = Some(Input::in_scratch(count));
+            match (outcome, &mut link.input) {
+                (Read::Bytes(count), Some(input)) => {
+                    // JavaScript comes to it by itself.
+                    input.append(scratch.get(..count).unwrap_or_default());
+                    Read::Nothing
+                }
+                (Read::Bytes(count), None) => {
+                    let paused = connection.paused;
+                    let input = link.input.insert(Input::in_scratch(count));
+                    if paused {
+                        input.put_aside(&scratch);
+                        return Read::Nothing;
+                    }
+                    outcome
+                }
+                (Read::End, _) if connection.paused => {
+                    connection.forget_end();
+                    link.stopped = true;
+                    Read::Nothing
+                }
+                _ => outcome,
             }
-            outcome
         })
         .unwrap_or(Read::Nothing)
     }
