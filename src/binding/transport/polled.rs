@@ -4,14 +4,17 @@ use std::ffi::c_int;
 use std::io;
 use std::rc::Rc;
 
-use super::driver::{Driver, EOF, SCRATCH, WRITABLE};
+use super::driver::{Driver, EOF, WRITABLE};
 use super::link::Pump;
 use crate::binding::environment::Environment;
 use crate::reactor::uv::{self, Handle, Library};
 use crate::reactor::{Connection, Input, Read};
 
+/// As much as Node reads at once. What is left in the kernel meanwhile decides on more than the chunks: whether bytes that
+/// come a little later belong to the next one, and whether the end of the connection is a reset.
+const READ_SIZE: usize = 64 * 1024;
 /// Reads of one connection before the others have their turn; together as much as libuv reads.
-const READS_PER_TURN: usize = 8;
+const READS_PER_TURN: usize = 32;
 
 /// A connection that hangs in the loop.
 pub struct Polled {
@@ -171,13 +174,13 @@ impl Driver {
                     }
                 }
                 Read::Bytes(count) => {
-                    let is_last = gone && count < SCRATCH;
+                    let is_last = gone && count < READ_SIZE;
                     self.with_link(id, |link| link.hung_up = is_last);
                     self.tell_input(environment, id, serial);
                     if self.is_current(id, serial) {
                         self.ask_for_memory(environment, id);
                     }
-                    if count < SCRATCH {
+                    if count < READ_SIZE {
                         self.tell_gone(id, serial, gone);
                         return;
                     }
@@ -215,7 +218,7 @@ impl Driver {
             if is_full || !connection.wants_to_read() {
                 return Read::Nothing;
             }
-            let outcome = connection.read(&mut scratch);
+            let outcome = connection.read(scratch.get_mut(..READ_SIZE).unwrap_or_default());
             match (outcome, &mut link.input) {
                 (Read::Bytes(count), Some(input)) => {
                     // JavaScript comes to it by itself.
