@@ -69,6 +69,8 @@ pub struct Driver {
     ready: RefCell<Vec<usize>>,
     /// Connections, with their serials, that the loop has not waited for yet.
     fresh: RefCell<Vec<(usize, u64)>>,
+    /// Those of them that have been read in this turn of the loop.
+    read_early: RefCell<Vec<(usize, u64)>>,
     /// Connections, with their serials, that broke when something was handed over.
     pub(super) broken: RefCell<Vec<(usize, u64)>>,
     pub(super) scratch: RefCell<Vec<u8>>,
@@ -105,10 +107,12 @@ impl uv::Owner for Turner {
                 }
                 driver.read_fresh(&self.environment);
             }
-            Turn::Check if driver.puts_off_flush() => {}
             Turn::Check => {
-                driver.flush();
-                driver.tell_broken();
+                driver.watch_fresh();
+                if !driver.puts_off_flush() {
+                    driver.flush();
+                    driver.tell_broken();
+                }
             }
         }
     }
@@ -135,6 +139,7 @@ impl Driver {
             serial: Cell::new(0),
             ready: RefCell::default(),
             fresh: RefCell::default(),
+            read_early: RefCell::default(),
             broken: RefCell::default(),
             scratch: RefCell::default(),
             next_record: RefCell::default(),
@@ -382,8 +387,34 @@ impl Driver {
                 link.with_connection(|connection| connection.is_gone())
             });
             let gone = gone.flatten() == Some(true);
+            let before = self.with_link(id, |link| link.counters().0);
             self.read(environment, id, serial, gone);
-            self.with_link(id, |link| link.watch(false));
+            // That was its read of this turn of the loop.
+            self.with_link(id, |link| match &mut link.pump {
+                Pump::Loop(polled) if before != Some(polled.connection.counters().0) => {
+                    polled.look_away();
+                    self.read_early.borrow_mut().push((id, serial));
+                }
+                _ => link.watch(false),
+            });
+        }
+        if !self.read_early.borrow().is_empty() {
+            // The loop does not wait now, for it watches less than it should.
+            if let Some(turns) = &*self.turns.borrow() {
+                turns.idle.start(Turn::Idle);
+            }
+        }
+    }
+
+    /// Watches the connections that were read before the loop waited.
+    fn watch_fresh(&self) {
+        if self.read_early.borrow().is_empty() {
+            return;
+        }
+        for (id, serial) in mem::take(&mut *self.read_early.borrow_mut()) {
+            if self.is_current(id, serial) {
+                self.with_link(id, |link| link.watch(false));
+            }
         }
     }
 

@@ -59,6 +59,13 @@ impl Polled {
         }
     }
 
+    /// Has the loop watch for nothing.
+    pub fn look_away(&mut self) {
+        if self.poll.watch(0).is_ok() {
+            self.watched = 0;
+        }
+    }
+
     /// Whether the poll handle keeps the process alive.
     pub fn keep_alive(&self, keep: bool) {
         self.poll.keep_alive(keep);

@@ -1,0 +1,116 @@
+'use strict';
+
+/** What a connection tells when its end comes while something else is under way. */
+
+const assert = require('node:assert');
+const { once } = require('node:events');
+const { describe, it } = require('node:test');
+
+const WebSocket = require('./support/package.js');
+const { closeOf, openPair, openServer, turn } = require('./support/pair.js');
+const { maskedFrame } = require('./support/wire.js');
+const { connectRaw } = require('./support/raw-peer.js');
+
+const byThread =
+  process.env.OXWS_TRANSPORT === 'threads' &&
+  'a thread reads when it likes, not when the loop does';
+
+describe('the end of a connection whose messages come each in a turn of its own', () => {
+  const options = { allowSynchronousEvents: false };
+
+  it('is noticed while messages wait', { skip: byThread }, async (t) => {
+    const { client, server } = await openPair(t, { client: options });
+    const states = [];
+    client.on('message', () => states.push(client.readyState));
+    for (const text of ['a', 'b', 'c']) server.send(text);
+    server.terminate();
+    const [code] = await closeOf(client);
+
+    assert.strictEqual(code, 1006);
+    assert.deepStrictEqual(states, [WebSocket.OPEN, WebSocket.CLOSING, WebSocket.CLOSING]);
+  });
+
+  it('takes none of them away, be they ever so many', async (t) => {
+    const wss = await openServer(t, options);
+    const [[server], peer] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
+    const sent = Array.from({ length: 300 }, (_, i) => String(i).padStart((i * 7) % 200, '.'));
+    const seen = [];
+    server.on('message', (data) => seen.push(String(data)));
+    peer.socket.end(Buffer.concat(sent.map((payload) => maskedFrame({ payload }))));
+    await closeOf(server);
+
+    assert.deepStrictEqual(seen, sent);
+  });
+
+  it('takes none of them away either when a listener destroys the socket', async (t) => {
+    const wss = await openServer(t, options);
+    const [[server], peer] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
+    const sent = Array.from({ length: 300 }, (_, i) => String(i).padStart((i * 7) % 200, '.'));
+    const seen = [];
+    server.on('message', (data) => {
+      if (seen.push(String(data)) === 5) server.terminate();
+    });
+    peer.socket.write(Buffer.concat(sent.map((payload) => maskedFrame({ payload }))));
+    await closeOf(server);
+
+    assert.deepStrictEqual(seen, sent);
+  });
+});
+
+describe('a paused connection', () => {
+  /** Pauses a client, to which the server then sends a close frame that it can have read. */
+  async function pauseBeforeClose(t) {
+    const { client, server } = await openPair(t);
+    client.pause();
+    server.close(1000, 'read ahead');
+    await new Promise((resolve) => server._socket.write('', resolve));
+    for (let i = 0; i < 5; i++) await turn();
+    return client;
+  }
+
+  it('has read what came before it is terminated', async (t) => {
+    const client = await pauseBeforeClose(t);
+    client.terminate();
+    const [code, reason] = await closeOf(client);
+
+    assert.deepStrictEqual([code, String(reason)], [1000, 'read ahead']);
+  });
+
+  it('loses it when it is resumed after that', async (t) => {
+    const client = await pauseBeforeClose(t);
+    client.terminate();
+    client.resume();
+    const [code] = await closeOf(client);
+
+    assert.strictEqual(code, 1006);
+  });
+
+  it('has not read what comes in the turn it is terminated in', { skip: byThread }, async (t) => {
+    const { client, server } = await openPair(t);
+    client.pause();
+    server.close(1000, 'too late');
+    client.terminate();
+    const [code] = await closeOf(client);
+
+    assert.strictEqual(code, 1006);
+  });
+});
+
+describe('a connection that was reset', () => {
+  const skip = byThread || (process.platform !== 'linux' && 'resets travel differently');
+
+  it('ends without an error behind what the peer sent before', { skip }, async (t) => {
+    const { client, server } = await openPair(t);
+    const log = [];
+    client._socket.on('error', (error) => log.push(error.code));
+    client._socket.on('end', () => log.push('end'));
+    client.on('message', (data) => log.push(String(data)));
+    // Unread bytes make the server's end a reset.
+    client.send('unread');
+    server.send('last');
+    server.terminate();
+    await closeOf(client);
+
+    assert.deepStrictEqual(log, ['last', 'end']);
+  });
+});
