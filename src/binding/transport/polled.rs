@@ -13,8 +13,11 @@ use crate::reactor::{Connection, Input, Read};
 /// As much as Node reads at once. What is left in the kernel meanwhile decides on more than the chunks: whether bytes that
 /// come a little later belong to the next one, and whether the end of the connection is a reset.
 const READ_SIZE: usize = 64 * 1024;
-/// Reads of one connection before the others have their turn; together as much as libuv reads.
+/// So often has a connection filled such a read before it gets larger ones: then it is throughput that counts.
+const MANY_FULL_READS: u8 = 16;
+/// Reads of one connection before the others have their turn, and bytes: as much as libuv reads.
 const READS_PER_TURN: usize = 32;
+const BYTES_PER_TURN: usize = READS_PER_TURN * READ_SIZE;
 
 /// A connection that hangs in the loop.
 pub struct Polled {
@@ -22,6 +25,8 @@ pub struct Polled {
     poll: Handle<Watcher>,
     /// What the poll handle watches for.
     watched: c_int,
+    /// How often a read was filled.
+    full_reads: u8,
     /// The connection.
     pub connection: Connection,
 }
@@ -34,8 +39,25 @@ impl Polled {
         Ok(Self {
             poll,
             watched: uv::READABLE,
+            full_reads: 0,
             connection,
         })
+    }
+
+    /// Reads into `room` as much as is good for this connection, and says whether that was all there is.
+    fn read(&mut self, room: &mut [u8]) -> (Read, bool) {
+        let size = if self.full_reads < MANY_FULL_READS {
+            READ_SIZE
+        } else {
+            room.len()
+        };
+        let read = self
+            .connection
+            .read(room.get_mut(..size).unwrap_or_default());
+        if matches!(read, Read::Bytes(count) if count >= READ_SIZE) {
+            self.full_reads = self.full_reads.saturating_add(1);
+        }
+        (read, matches!(read, Read::Bytes(count) if count < size))
     }
 
     /// Has the loop watch for what the connection waits for. `is_full` says that JavaScript has input left. Reading
@@ -153,13 +175,14 @@ impl Driver {
     /// Reads what has come, as far as it is this connection's turn, and tells JavaScript. If the peer is `gone` and has
     /// sent something before, that ends as if it had ended well: Node's sockets have it so.
     pub(super) fn read(&self, environment: &Environment, id: usize, serial: u64, gone: bool) {
+        let mut bytes = 0;
         for _ in 0..READS_PER_TURN {
-            if !self.is_current(id, serial) {
+            if bytes >= BYTES_PER_TURN || !self.is_current(id, serial) {
                 return;
             }
             let is_apart = self.has_loan(id);
-            let outcome = if is_apart {
-                self.read_apart(environment, id, serial)
+            let (outcome, is_all) = if is_apart {
+                (self.read_apart(environment, id, serial), false)
             } else {
                 self.read_once(id)
             };
@@ -173,7 +196,8 @@ impl Driver {
                     self.tell_error(id, serial);
                     return;
                 }
-                Read::Bytes(_) if is_apart => {
+                Read::Bytes(count) if is_apart => {
+                    bytes += count;
                     // Less came than there was room for: there is no more now.
                     if self.has_loan(id) {
                         self.tell_gone(id, serial, gone);
@@ -181,13 +205,13 @@ impl Driver {
                     }
                 }
                 Read::Bytes(count) => {
-                    let is_last = gone && count < READ_SIZE;
-                    self.with_link(id, |link| link.hung_up = is_last);
+                    bytes += count;
+                    self.with_link(id, |link| link.hung_up = gone && is_all);
                     self.tell_input(environment, id, serial);
                     if self.is_current(id, serial) {
                         self.ask_for_memory(environment, id);
                     }
-                    if count < READ_SIZE {
+                    if is_all {
                         self.tell_gone(id, serial, gone);
                         return;
                     }
@@ -215,18 +239,19 @@ impl Driver {
     }
 
     /// Reads once, unless nothing is to be read now.
-    fn read_once(&self, id: usize) -> Read {
+    fn read_once(&self, id: usize) -> (Read, bool) {
         let mut scratch = self.scratch();
-        self.with_link(id, |link| {
+        let read = self.with_link(id, |link| {
             let is_full = link.is_full();
-            let Pump::Loop(Polled { connection, .. }) = &mut link.pump else {
-                return Read::Nothing;
+            let Pump::Loop(polled) = &mut link.pump else {
+                return (Read::Nothing, true);
             };
-            if is_full || !connection.wants_to_read() {
-                return Read::Nothing;
+            if is_full || !polled.connection.wants_to_read() {
+                return (Read::Nothing, true);
             }
-            let outcome = connection.read(scratch.get_mut(..READ_SIZE).unwrap_or_default());
-            match (outcome, &mut link.input) {
+            let (outcome, is_all) = polled.read(&mut scratch);
+            let connection = &mut polled.connection;
+            let outcome = match (outcome, &mut link.input) {
                 (Read::Bytes(count), Some(input)) => {
                     // JavaScript comes to it by itself.
                     input.append(scratch.get(..count).unwrap_or_default());
@@ -237,9 +262,10 @@ impl Driver {
                     let input = link.input.insert(Input::in_scratch(count));
                     if paused {
                         input.put_aside(&scratch);
-                        return Read::Nothing;
+                        Read::Nothing
+                    } else {
+                        outcome
                     }
-                    outcome
                 }
                 (Read::End, _) if connection.paused => {
                     connection.forget_end();
@@ -247,8 +273,9 @@ impl Driver {
                     Read::Nothing
                 }
                 _ => outcome,
-            }
-        })
-        .unwrap_or(Read::Nothing)
+            };
+            (outcome, is_all)
+        });
+        read.unwrap_or((Read::Nothing, true))
     }
 }
