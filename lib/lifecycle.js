@@ -58,6 +58,7 @@ function attach(websocket, socket, head, options) {
   receiver.on('drain', receiverOnDrain);
   receiver.on('error', receiverOnError);
   receiver.on('message', receiverOnMessage);
+  receiver._onMessage = receiverOnMessage;
   receiver.on('ping', receiverOnPing);
   receiver.on('pong', receiverOnPong);
   sender.onerror = senderOnError;

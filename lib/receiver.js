@@ -49,7 +49,7 @@ const BINARY_FETCHED = BINARY | (FETCHED << PLACE_SHIFT);
 
 const NONE = Object.freeze([]);
 
-const { write } = Writable.prototype;
+const { emit, write } = Writable.prototype;
 
 /** The values of `_state` that something outside may ask for, as in ws. */
 const GET_INFO = 0;
@@ -113,6 +113,8 @@ class Receiver extends Writable {
     this._rest = EMPTY_BUFFER;
     /** Items of the input at hand that are described but not delivered. */
     this._pending = null;
+    /** The listener of `'message'` that passes messages on to the WebSocket, if there is one. */
+    this._onMessage = null;
     /** Whether a listener has just thrown. */
     this._hasThrown = false;
     /** The inflated contents of the last compressed frame. */
@@ -328,7 +330,12 @@ class Receiver extends Writable {
         }
         at += STRIDE;
         this._isInflating = false;
-        this.emit('message', data, isBinary);
+        // Past the listener that would only pass it on.
+        if (this._events.message === this._onMessage && this.emit === emit) {
+          this[kWebSocket].emit('message', data, isBinary);
+        } else {
+          this.emit('message', data, isBinary);
+        }
       }
       return true;
     } catch (error) {
