@@ -1,0 +1,366 @@
+'use strict';
+
+const {
+  cells,
+  FETCHED,
+  ARENA_USED,
+  BUSY,
+  IN_INPUT,
+  MORE,
+  LENT,
+  PLACE_MASK,
+  PLACE_SHIFT,
+  STRIDE,
+  TOP
+} = require('./inbox');
+const native = require('./native');
+const NativeOutbox = require('./native-outbox');
+const { EMPTY_BUFFER } = require('./constants');
+const { systemError } = require('./failure');
+const { inheritedGetter, kNative, takeOff } = require('./native-socket');
+const { flushAll } = require('./outbox');
+const { attachOutbox } = require('./stream-transport');
+const { isNative, threads } = require('./transport-choice');
+
+const kLate = Symbol('late input');
+
+/** What the Rust side tells (see `src/binding/transport/driver.rs`). */
+const READ = 0;
+const WRITABLE = 1;
+const EOF = 2;
+const ERROR = 3;
+const WRITE_ERROR = 4;
+
+/** Small payloads are copied into shared memory of this size, which is what keeping one of them costs at most. */
+const ARENA_SIZE = 8 * 1024;
+
+const NOTHING_FETCHED = Object.freeze([]);
+
+let arena = EMPTY_BUFFER;
+
+/** By the numbers the Rust side knows them under. */
+const connections = [];
+
+/** Whether the Rust side runs here; found out when it is first needed. */
+let isStarted;
+
+/** @returns {boolean} whether there is a native transport in this environment */
+function start() {
+  if (isStarted === undefined) {
+    arena = Buffer.allocUnsafeSlow(ARENA_SIZE);
+    const onBroken = (id, errno) => dispatch(id, WRITE_ERROR, errno);
+    isStarted = isNative && NativeOutbox.start(dispatch, onBroken, arena, threads);
+  }
+  return isStarted;
+}
+
+function dispatch(id, event, detail) {
+  const connection = connections[id];
+  if (connection !== undefined) connection.on(event, detail);
+}
+
+/**
+ * A socket that Rust reads and writes.
+ */
+class NativeConnection {
+  constructor(socket, head, receiver, sender, onData) {
+    this.socket = socket;
+    this.receiver = receiver;
+    this.sender = sender;
+    /** The listener of `'data'` that the stream transport will use. */
+    this.onData = onData;
+    // Listeners run in the async context in which the connection is made, here.
+    this.id = native.nativeOpen(
+      socket._handle.fd,
+      receiver._id,
+      !receiver._isServer,
+      head === null && receiver._allowSynchronousEvents
+    );
+    this.outbox = new NativeOutbox(this.id, socket, !receiver._isServer);
+    /** Whether the receiver is being told about input right now. */
+    this.isTelling = false;
+    /** Whether the byte stream was asked for and reading moves over when the input at hand is used up. */
+    this.isLeaving = false;
+    this.isDiscarding = false;
+    /** Whether what is unread was given to the receiver. */
+    this.isRescued = false;
+    /** Whether the peer has sent all it will send. */
+    this.hasEnded = false;
+    /** What the socket had read before, until it is delivered. */
+    this.head = head;
+    /** Memory that Rust reads a large message into. */
+    this.lent = null;
+    /** Whom to tell that everything sent is written. */
+    this.whenDrained = null;
+    connections[this.id] = this;
+  }
+
+  /** Something happened to the connection. */
+  on(event, detail) {
+    switch (event) {
+      case READ:
+        this.onInput(detail);
+        break;
+      case WRITABLE:
+        this.outbox.onProgress();
+        if (detail === 0) this.onDrained();
+        break;
+      case EOF:
+        this.hasEnded = true;
+        this.handBack();
+        break;
+      case ERROR:
+        this.socket.destroy(systemError('read', detail));
+        break;
+      case WRITE_ERROR:
+        this.onWriteError(systemError('write', detail));
+        break;
+      default:
+        this.onLend(detail);
+    }
+  }
+
+  /** @param {number} count how many items are described in the inbox; -1: none yet */
+  onInput(count) {
+    const { receiver, socket } = this;
+    if (socket.timeout > 0) socket._unrefTimer();
+    if (count > 0) this.secure(cells[TOP], count);
+    this.isTelling = true;
+    try {
+      receiver._takeInput(count);
+    } finally {
+      this.isTelling = false;
+    }
+    if (receiver._writableState.length > 0) cells[BUSY] = 1;
+    if (this.isLeaving) this.leaveWhenIdle();
+  }
+
+  /** Memory for a large message, of which a good part has arrived. Without it the message is put together in Rust. */
+  onLend(size) {
+    try {
+      this.lent = Buffer.allocUnsafeSlow(size);
+    } catch {
+      return;
+    }
+    native.nativeLend(this.id, this.lent);
+  }
+
+  /**
+   * Has Rust describe what is in the input.
+   *
+   * @param {number} base where in the inbox
+   * @param {boolean} single whether to stop after one item
+   * @returns {number} how many descriptors there are
+   */
+  fill(base, single) {
+    const count = native.nativeFill(this.id, base, single);
+    this.secure(base, count);
+    return count;
+  }
+
+  /** Notes where the payloads lie that were just described. */
+  secure(base, count) {
+    this.receiver._arena = arena;
+    if (cells[ARENA_USED] === 1) {
+      arena = Buffer.allocUnsafeSlow(ARENA_SIZE);
+      native.nativeSetArena(arena);
+      cells[ARENA_USED] = 0;
+    }
+    this.fetch(base, count);
+  }
+
+  /** Large payloads are fetched before anything can happen to the input. */
+  fetch(base, count) {
+    let fetched = NOTHING_FETCHED;
+    for (let at = base; at < base + count * STRIDE; at += STRIDE) {
+      const place = (cells[at] >> PLACE_SHIFT) & PLACE_MASK;
+      let bytes;
+      if (place === IN_INPUT) {
+        bytes = Buffer.allocUnsafeSlow(cells[at + 2] >>> 0);
+        native.nativeTake(this.id, cells[at + 1] >>> 0, bytes);
+      } else if (place === LENT) {
+        bytes = this.lent;
+        this.lent = null;
+      } else {
+        continue;
+      }
+      cells[at] += (FETCHED - place) << PLACE_SHIFT;
+      if (fetched === NOTHING_FETCHED) fetched = [];
+      cells[at + 1] = fetched.push(bytes) - 1;
+    }
+    this.receiver._fetched = fetched;
+  }
+
+  /** The receiver is done with a chunk, which may have been the input it was told about. */
+  chunkDone(wasInput) {
+    if (this.receiver._connection === null) return;
+    if (!wasInput && this.receiver._allowSynchronousEvents) native.nativeDescribe(this.id, true);
+    if (this.isLeaving) this.leaveWhenIdle();
+    else if (wasInput && !this.isTelling && !this.socket.isPaused()) native.nativeResume(this.id);
+  }
+
+  onDrained() {
+    const { socket, whenDrained } = this;
+    if (socket.timeout > 0) socket._unrefTimer();
+    if (whenDrained !== null) {
+      this.whenDrained = null;
+      whenDrained();
+    }
+    socket.emit('drain');
+  }
+
+  /** As in Node, the callbacks of what is lost come first. */
+  onWriteError(error) {
+    const { outbox, socket } = this;
+    outbox.fail(error, native.nativeCounters(this.id)[1]);
+    process.nextTick(() => {
+      try {
+        outbox.tellWaiters();
+      } finally {
+        socket.destroy(error);
+      }
+    });
+  }
+
+  /** Hands the byte stream back to the socket. */
+  handBack() {
+    if (this.isLeaving) return;
+    this.isLeaving = true;
+    const { outbox, sender, socket } = this;
+    outbox.flush();
+    native.nativePause(this.id, true);
+    const unsent = native.nativeUnsent(this.id);
+    outbox.isMoved = true;
+    takeOff(socket);
+    if (unsent.length > 0) socket.write(unsent, (error) => outbox.settle(error));
+    else outbox.settle(null);
+    attachOutbox(sender, socket);
+    if (!this.isDiscarding) socket.on('data', this.onData);
+    process.nextTick(() => this.leaveWhenIdle());
+  }
+
+  /** What the receiver is busy with comes first. */
+  leaveWhenIdle() {
+    const { receiver } = this;
+    const isIdle = receiver._writableState.length === 0 && !receiver._isInput;
+    if (isIdle || receiver._errored) {
+      this.leave();
+    } else if (this.hasEnded && this.canRescue()) {
+      // The end is told when it comes; what the receiver is busy with goes on without this connection.
+      this.rescueInput();
+      this.leave();
+    }
+  }
+
+  /** Lets the socket read again. */
+  leave() {
+    const { socket } = this;
+    if (socket[kNative] === undefined) return;
+    const unread = native.nativeUnread(this.id, true);
+    if (native.nativeHungUp(this.id)) this.hasEnded = true;
+    this.forget();
+    this.receiver._track();
+    socket[kNative] = undefined;
+    const handle = socket._handle;
+    if (handle) {
+      delete handle.readStart;
+      handle.reading = !this.hasEnded;
+      // As Node has it: the handle reads, and stops when the stream has enough.
+      if (!this.hasEnded) handle.readStart();
+    }
+    if (unread.length > 0 && !this.isDiscarding && !this.isRescued) socket.unshift(unread);
+    if (this.head !== null) socket.unshift(this.head);
+    this.head = null;
+    if (this.hasEnded) {
+      socket.push(null);
+      socket.read(0);
+    }
+  }
+
+  /** Delivers what the socket had read before it was taken over. */
+  deliverHead() {
+    const { head, receiver, socket } = this;
+    if (head === null || this.isLeaving || socket.isPaused()) return;
+    this.head = null;
+    receiver.write(head);
+  }
+
+  /** Whether nothing is described both in JavaScript and in Rust. */
+  canRescue() {
+    return this.receiver._pending === null || !native.nativeHolds(this.id);
+  }
+
+  /** What was read goes to the receiver, which is busy, or will not be told of it any more. */
+  rescueInput() {
+    const { receiver } = this;
+    this.isRescued = true;
+    if (receiver._isInput) {
+      if (native.nativeHolds(this.id) && this.canRescue()) this.keepHeld();
+      receiver._rest = native.nativeUnread(this.id, false);
+      return;
+    }
+    const unread = native.nativeUnread(this.id, false);
+    if (this.socket.isPaused()) {
+      this.socket[kLate] = Buffer.concat([unread, native.nativeReadOnce(this.id)]);
+    } else if (unread.length > 0 && !this.isDiscarding) {
+      receiver.write(unread);
+    }
+  }
+
+  /** Has an item described for which there was no room, and keeps it behind those that are being delivered. */
+  keepHeld() {
+    const { receiver } = this;
+    const { _arena: before, _fetched: fetched } = receiver;
+    const base = cells[TOP];
+    const count = this.fill(base, true);
+    receiver._keep(base, base + count * STRIDE, MORE);
+    receiver._arena = before;
+    receiver._fetched = fetched;
+  }
+
+  forget() {
+    this.keepCounts();
+    native.nativeClose(this.id);
+    connections[this.id] = undefined;
+    this.receiver._connection = null;
+  }
+
+  /** What went through Rust still counts when the socket reads and writes itself, or is gone. */
+  keepCounts() {
+    const [read, written] = native.nativeCounters(this.id);
+    for (const [name, before] of [
+      ['bytesRead', read],
+      ['bytesWritten', written]
+    ]) {
+      const guard = Object.getOwnPropertyDescriptor(this.socket, name);
+      const getter = guard ? guard.get : inheritedGetter(name);
+      Object.defineProperty(this.socket, name, {
+        configurable: true,
+        enumerable: false,
+        get() {
+          return getter.call(this) + before;
+        }
+      });
+    }
+  }
+
+  /** The socket is being destroyed. */
+  close(error) {
+    const { socket } = this;
+    flushAll();
+    this.outbox.flush();
+    // It had arrived before.
+    this.rescueInput();
+    this.sender._outbox = null;
+    if (!this.isLeaving) {
+      takeOff(socket);
+      this.outbox.abandon();
+    }
+    this.forget();
+    socket[kNative] = undefined;
+    const { whenDrained } = this;
+    if (whenDrained !== null) whenDrained(error);
+  }
+}
+
+module.exports = { NativeConnection, kLate, start };

@@ -1,0 +1,275 @@
+'use strict';
+
+const net = require('net');
+
+const native = require('./native');
+
+/*
+ * The prototype of sockets that Rust reads and writes: what looks at the byte stream has it handed back, what looks at
+ * state is told the truth, everything else is as Node has it.
+ */
+
+/** On a native socket: its connection. */
+const kNative = Symbol('native connection');
+
+const Inherited = net.Socket.prototype;
+
+/** What shows or changes the byte stream itself. */
+const TAKES_THE_STREAM = [
+  'cork',
+  'pipe',
+  'push',
+  'setEncoding',
+  'uncork',
+  'unpipe',
+  'unshift',
+  'wrap',
+  'write',
+  'iterator',
+  Symbol.asyncIterator
+];
+
+/** What does so only for some events. */
+const TAKES_THE_STREAM_FOR = [
+  'addListener',
+  'emit',
+  'listeners',
+  'on',
+  'once',
+  'prependListener',
+  'prependOnceListener',
+  'rawListeners',
+  'removeAllListeners'
+];
+
+/** What does something else while the connection is native. */
+const INSTEAD = {
+  pause() {
+    native.nativePause(this[kNative].id, false);
+    if (this._readableState.flowing) {
+      this._readableState.flowing = false;
+      this.emit('pause');
+    }
+    return this;
+  },
+
+  resume() {
+    native.nativeResume(this[kNative].id);
+    if (!this._readableState.flowing) {
+      this._readableState.flowing = true;
+      process.nextTick(() => {
+        if (this[kNative]) this[kNative].deliverHead();
+        this.emit('resume');
+      });
+    }
+    return this;
+  },
+
+  /** `read(0)` is how the stream prods itself. */
+  read(size) {
+    if (size === 0) return null;
+    this[kNative].handBack();
+    return this.read(size);
+  },
+
+  ref() {
+    native.nativeRef(this[kNative].id, true);
+    return Inherited.ref.call(this);
+  },
+
+  unref() {
+    native.nativeRef(this[kNative].id, false);
+    return Inherited.unref.call(this);
+  },
+
+  end(...args) {
+    const [data] = args;
+    if (data != null && typeof data !== 'function') this[kNative].handBack();
+    return Inherited.end.apply(this, args);
+  },
+
+  /** The socket ends when what was sent is written. */
+  _final(callback) {
+    const connection = this[kNative];
+    connection.outbox.flush();
+    native.nativeSettle(connection.id);
+    if (connection.outbox.queued() === 0) Inherited._final.call(this, callback);
+    else {
+      connection.whenDrained = (error) => {
+        if (error) callback(error);
+        else Inherited._final.call(this, callback);
+      };
+    }
+  },
+
+  _destroy(error, callback) {
+    const connection = this[kNative];
+    connection.close(error);
+    Inherited._destroy.call(this, error, callback);
+    // After the socket's own `'error'` event.
+    process.nextTick(() => connection.outbox.tellAbandoned());
+  }
+};
+
+/** What is counted on both sides. */
+const COUNTED = {
+  bytesRead() {
+    return native.nativeCounters(this[kNative].id)[0];
+  },
+
+  bytesWritten() {
+    this[kNative].outbox.flush();
+    const [, written] = native.nativeCounters(this[kNative].id);
+    return written + this[kNative].outbox.queued();
+  },
+
+  /** The state's own length shows the backlog. */
+  writableLength() {
+    const { outbox } = this[kNative];
+    outbox.flush();
+    if (!outbox.isShown) outbox.showBacklog();
+    return 0;
+  }
+};
+
+/** The prototype of native sockets. */
+const NativeSocket = Object.create(net.Socket.prototype);
+
+function inheritedGetter(name) {
+  for (let holder = Inherited; holder; holder = Object.getPrototypeOf(holder)) {
+    const property = Object.getOwnPropertyDescriptor(holder, name);
+    if (property) return property.get;
+  }
+  return undefined;
+}
+
+/** These methods may be called long after the socket has got its own back. */
+function takeBack(socket) {
+  const connection = socket[kNative];
+  if (!connection) return;
+  connection.handBack();
+  connection.leaveWhenIdle();
+}
+
+/** A method; putting another one in its place takes the stream, for somebody wants to see what goes through it. */
+function defineMethod(name, method) {
+  Object.defineProperty(NativeSocket, name, {
+    configurable: true,
+    enumerable: false,
+    get() {
+      return method;
+    },
+    set(value) {
+      takeBack(this);
+      Object.defineProperty(this, name, {
+        configurable: true,
+        enumerable: true,
+        writable: true,
+        value
+      });
+    }
+  });
+}
+
+for (const name of TAKES_THE_STREAM) {
+  if (Inherited[name] === undefined) continue;
+  defineMethod(name, function (...args) {
+    takeBack(this);
+    return Inherited[name].apply(this, args);
+  });
+}
+
+for (const name of TAKES_THE_STREAM_FOR) {
+  const inherited = Inherited[name];
+  defineMethod(name, function (event, ...args) {
+    if (event === 'data' || event === 'readable' || (event === undefined && name !== 'emit')) {
+      // Listeners that are added together all see what comes next.
+      if (this[kNative]) this[kNative].handBack();
+    }
+    return inherited.call(this, event, ...args);
+  });
+}
+
+for (const [name, method] of Object.entries(INSTEAD)) {
+  defineMethod(name, function (...args) {
+    return (this[kNative] ? method : Inherited[name]).apply(this, args);
+  });
+}
+
+for (const [name, count] of Object.entries(COUNTED)) {
+  const inherited = inheritedGetter(name);
+  Object.defineProperty(NativeSocket, name, {
+    configurable: true,
+    enumerable: false,
+    get() {
+      const more = count.call(this);
+      return inherited.call(this) + more;
+    }
+  });
+}
+
+Object.defineProperty(NativeSocket, 'writableNeedDrain', {
+  get() {
+    return this.writableLength >= this.writableHighWaterMark;
+  }
+});
+
+/** Methods that Node's HTTP server leaves on a socket, as its class has them. */
+const LEFTOVERS = ['addListener', 'on', 'prependListener'];
+
+/** Whether a socket has an inherited method of its own only because an HTTP server left it there. */
+function isLeftover(socket, name) {
+  return LEFTOVERS.includes(name) && socket[name] === Inherited[name];
+}
+
+/** Methods that tell of somebody's interest in the stream when they are not those of the class. */
+const WATCHED = [
+  'addListener',
+  'destroy',
+  'emit',
+  'end',
+  'on',
+  'pause',
+  'prependListener',
+  'push',
+  'read',
+  'resume',
+  'write'
+];
+
+/**
+ * Whether somebody has replaced a method through which he would see or change the byte stream.
+ *
+ * @param {net.Socket} socket
+ * @returns {boolean}
+ */
+function isWatched(socket) {
+  return WATCHED.some((name) => Object.hasOwn(socket, name) && !isLeftover(socket, name));
+}
+
+/** What Node's HTTP server left is replaced: a socket of which a property is deleted takes a kilobyte more. */
+function replaceOwn(socket, from, to) {
+  for (const name of LEFTOVERS) {
+    if (Object.hasOwn(socket, name) && socket[name] === from[name]) socket[name] = to[name];
+  }
+}
+
+/**
+ * Makes a socket a native one.
+ *
+ * @param {net.Socket} socket
+ * @param {import('./native-connection').NativeConnection} connection
+ */
+function putOn(socket, connection) {
+  Object.defineProperty(socket, kNative, { configurable: true, writable: true, value: connection });
+  replaceOwn(socket, Inherited, NativeSocket);
+  Object.setPrototypeOf(socket, NativeSocket);
+}
+
+/** Makes it one as Node knows it; only its counts may still be others. */
+function takeOff(socket) {
+  Object.setPrototypeOf(socket, Inherited);
+  replaceOwn(socket, NativeSocket, Inherited);
+}
+
+module.exports = { inheritedGetter, isWatched, kNative, putOn, takeBack, takeOff };
