@@ -42,7 +42,6 @@ impl Connection {
         }
         // SAFETY: the descriptor was just made, and nobody else knows it.
         let socket = unsafe { OwnedFd::from_raw_fd(copy) };
-        set_nonblocking(&socket)?;
         Ok(Self {
             backlog: Backlog::default(),
             paused: false,
@@ -131,7 +130,8 @@ impl Connection {
                     self.socket.as_raw_fd(),
                     room.as_mut_ptr().cast(),
                     room.len(),
-                    0,
+                    // Whatever the descriptor's flags say.
+                    libc::MSG_DONTWAIT,
                 )
             };
             match usize::try_from(result) {
@@ -221,20 +221,5 @@ impl Connection {
     pub fn fail(&mut self, error: &io::Error) {
         self.error
             .get_or_insert(error.raw_os_error().unwrap_or(libc::EIO));
-    }
-}
-
-fn set_nonblocking(socket: &OwnedFd) -> io::Result<()> {
-    // SAFETY: the calls take no pointers, and the descriptor is open.
-    unsafe {
-        let flags = libc::fcntl(socket.as_raw_fd(), libc::F_GETFL);
-        let is_set = flags >= 0
-            && (flags & libc::O_NONBLOCK != 0
-                || libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) >= 0);
-        if is_set {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
     }
 }

@@ -139,9 +139,9 @@ pub fn send(socket: BorrowedFd, pieces: &[IoSlice]) -> io::Result<Sent> {
 
 // A peer that is gone must be an error, not a signal. Where there is no such flag, Node and libuv see to that.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
+const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-const FLAGS: libc::c_int = 0;
+const FLAGS: libc::c_int = libc::MSG_DONTWAIT;
 
 fn send_batch(socket: BorrowedFd, batch: &[IoSlice]) -> io::Result<usize> {
     loop {
