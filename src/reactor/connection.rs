@@ -91,6 +91,15 @@ impl Connection {
 
     /// Whether the peer has reset the connection, by now.
     pub fn is_gone(&self) -> bool {
+        self.poll() & libc::POLLERR != 0
+    }
+
+    /// Whether there is something to read, by now.
+    pub fn is_readable(&self) -> bool {
+        self.poll() & libc::POLLIN != 0
+    }
+
+    fn poll(&self) -> libc::c_short {
         let mut poll = libc::pollfd {
             fd: self.socket.as_raw_fd(),
             events: libc::POLLIN,
@@ -98,7 +107,11 @@ impl Connection {
         };
         // SAFETY: the call gets one structure, which outlives it, and does not wait.
         let count = unsafe { libc::poll(&mut poll, 1, 0) };
-        count == 1 && poll.revents & libc::POLLERR != 0
+        if count == 1 {
+            poll.revents
+        } else {
+            0
+        }
     }
 
     /// Takes what was read for all that the peer sends.

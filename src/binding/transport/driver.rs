@@ -69,7 +69,9 @@ pub struct Driver {
     ready: RefCell<Vec<usize>>,
     /// Connections, with their serials, that the loop has not waited for yet.
     fresh: RefCell<Vec<(usize, u64)>>,
-    /// Those of them that have been read in this turn of the loop.
+    /// Those of them that are to be read before all others in this turn of the loop.
+    first: RefCell<Vec<(usize, u64)>>,
+    /// Those of them that have been read in this turn.
     read_early: RefCell<Vec<(usize, u64)>>,
     /// Connections, with their serials, that broke when something was handed over.
     pub(super) broken: RefCell<Vec<(usize, u64)>>,
@@ -105,10 +107,11 @@ impl uv::Owner for Turner {
                     driver.flush();
                     driver.tell_broken();
                 }
-                driver.read_fresh(&self.environment);
+                driver.find_first();
             }
             Turn::Check => {
-                driver.watch_fresh();
+                driver.read_first(&self.environment);
+                driver.watch_first();
                 if !driver.puts_off_flush() {
                     driver.flush();
                     driver.tell_broken();
@@ -139,6 +142,7 @@ impl Driver {
             serial: Cell::new(0),
             ready: RefCell::default(),
             fresh: RefCell::default(),
+            first: RefCell::default(),
             read_early: RefCell::default(),
             broken: RefCell::default(),
             scratch: RefCell::default(),
@@ -376,29 +380,23 @@ impl Driver {
         scratch
     }
 
-    /// Reads new connections once before the loop waits: it would report them behind all others that have become ready
-    /// meanwhile, while the socket that each was made of keeps its place in the order.
-    fn read_fresh(&self, environment: &Environment) {
+    /// Finds new connections that have something to read. The loop would report them behind all others that have become
+    /// ready meanwhile, while the socket that each was made of keeps its place in the order; so they come first.
+    fn find_first(&self) {
         if self.fresh.borrow().is_empty() {
             return;
         }
         for (id, serial) in mem::take(&mut *self.fresh.borrow_mut()) {
-            let gone = self.with_link(id, |link| {
-                link.with_connection(|connection| connection.is_gone())
-            });
-            let gone = gone.flatten() == Some(true);
-            let before = self.with_link(id, |link| link.counters().0);
-            self.read(environment, id, serial, gone);
-            // That was its read of this turn of the loop.
-            self.with_link(id, |link| match &mut link.pump {
-                Pump::Loop(polled) if before != Some(polled.connection.counters().0) => {
-                    polled.look_away();
-                    self.read_early.borrow_mut().push((id, serial));
+            self.with_link(id, |link| {
+                let is_same = link.serial == serial;
+                if let (Pump::Loop(polled), true) = (&mut link.pump, is_same) {
+                    if polled.look_away_if_ready() {
+                        self.first.borrow_mut().push((id, serial));
+                    }
                 }
-                _ => link.watch(false),
             });
         }
-        if !self.read_early.borrow().is_empty() {
+        if !self.first.borrow().is_empty() {
             // The loop does not wait now, for it watches less than it should.
             if let Some(turns) = &*self.turns.borrow() {
                 turns.idle.start(Turn::Idle);
@@ -406,8 +404,22 @@ impl Driver {
         }
     }
 
-    /// Watches the connections that were read before the loop waited.
-    fn watch_fresh(&self) {
+    /// Reads the connections that come first, in this turn of the loop.
+    pub(super) fn read_first(&self, environment: &Environment) {
+        if self.first.borrow().is_empty() {
+            return;
+        }
+        for (id, serial) in mem::take(&mut *self.first.borrow_mut()) {
+            let gone = self.with_link(id, |link| {
+                link.with_connection(|connection| connection.is_gone())
+            });
+            self.read(environment, id, serial, gone.flatten() == Some(true));
+            self.read_early.borrow_mut().push((id, serial));
+        }
+    }
+
+    /// Watches the connections that came first.
+    fn watch_first(&self) {
         if self.read_early.borrow().is_empty() {
             return;
         }

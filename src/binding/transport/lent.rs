@@ -4,6 +4,7 @@ use std::mem;
 
 use super::driver::{Driver, LEND, READ};
 use super::fill::STOPPED;
+use super::link::Pump;
 use crate::binding::environment::Environment;
 use crate::binding::raw::{slice, Fault, Outcome};
 use crate::binding::receive::{Span, USED_UP};
@@ -37,6 +38,10 @@ impl Driver {
     pub(super) fn ask_for_memory(&self, environment: &Environment, id: usize) {
         let wanted = self.with_link(id, |link| {
             if !link.is_described || link.input.is_some() {
+                return None;
+            }
+            // The message would be read in other pieces than Node reads.
+            if matches!(&link.pump, Pump::Loop(polled) if !polled.fills_reads()) {
                 return None;
             }
             let receivers = environment.receivers.borrow();

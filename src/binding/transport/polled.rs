@@ -44,12 +44,17 @@ impl Polled {
         })
     }
 
+    /// Whether so much has come that larger reads are worth what can be told of them.
+    pub fn fills_reads(&self) -> bool {
+        self.full_reads >= MANY_FULL_READS
+    }
+
     /// Reads into `room` as much as is good for this connection, and says whether that was all there is.
     fn read(&mut self, room: &mut [u8]) -> (Read, bool) {
-        let size = if self.full_reads < MANY_FULL_READS {
-            READ_SIZE
-        } else {
+        let size = if self.fills_reads() {
             room.len()
+        } else {
+            READ_SIZE
         };
         let read = self
             .connection
@@ -81,11 +86,13 @@ impl Polled {
         }
     }
 
-    /// Has the loop watch for nothing.
-    pub fn look_away(&mut self) {
-        if self.poll.watch(0).is_ok() {
+    /// If there is something to read, has the loop watch for nothing.
+    pub fn look_away_if_ready(&mut self) -> bool {
+        let is_ready = self.connection.is_readable() && self.poll.watch(0).is_ok();
+        if is_ready {
             self.watched = 0;
         }
+        is_ready
     }
 
     /// Whether the poll handle keeps the process alive.
@@ -115,6 +122,7 @@ impl uv::Owner for Watcher {
 impl Driver {
     /// A socket is ready.
     fn wake(&self, watcher: &Watcher, status: c_int, events: c_int) {
+        self.read_first(&watcher.environment);
         let (id, serial) = (watcher.id, watcher.serial);
         let unwanted = self.with_polled(id, |polled, is_full| {
             if status < 0 {
