@@ -6,7 +6,7 @@ const { describe, test } = require('node:test');
 
 const frames = require('./support/frames');
 const { openPair, openServer, startClient } = require('./support/pair');
-const { connectRaw, serveRaw } = require('./support/raw-peer');
+const { connectRaw, floodRaw, serveRaw } = require('./support/raw-peer');
 
 const EXTENSION = 'permessage-deflate; client_no_context_takeover; server_no_context_takeover';
 
@@ -62,8 +62,9 @@ const ROLES = {
 };
 
 /** What a WebSocket makes of `stream` when somebody looks at its socket after `cut` bytes. */
-async function received(connect, stream, cut) {
+async function received(connect, stream, cut, prepare) {
   const { ws, socket } = await connect();
+  await prepare?.(ws, socket);
   const log = [];
   for (const event of ['message', 'ping', 'pong']) {
     ws.on(event, (data) => log.push([event, data]));
@@ -96,7 +97,9 @@ for (const [role, open] of Object.entries(ROLES)) {
       const connect = await open(t);
       const stream = largeStream(role === 'server');
       for (const cut of [20, 1000, 65_536, 100_000, 200_000, 300_010, stream.length - 3]) {
-        const log = await received(connect, stream, cut);
+        const log = await received(connect, stream, cut, (ws, socket) =>
+          floodRaw(ws, socket, role === 'server')
+        );
         assert.deepEqual(
           log.map(([, data]) => data.length),
           [6, LARGE.length, 4],

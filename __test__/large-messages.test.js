@@ -6,7 +6,7 @@ const { describe, test } = require('node:test');
 
 const frames = require('./support/frames');
 const { failureOf, openPair, openServer } = require('./support/pair');
-const { connectRaw } = require('./support/raw-peer');
+const { connectRaw, floodRaw } = require('./support/raw-peer');
 const { seededRandom } = require('./support/random');
 
 const MASKED = { mask: true };
@@ -15,7 +15,9 @@ async function openToPeer(t, options) {
   const wss = await openServer(t, options);
   const connected = once(wss, 'connection');
   const { socket } = await connectRaw(t, wss);
-  return { ws: (await connected)[0], socket };
+  const [ws] = await connected;
+  await floodRaw(ws, socket, true);
+  return { ws, socket };
 }
 
 /** Writes `bytes` in pieces and sees to it that each is read by itself. */

@@ -4,6 +4,7 @@ const { createHash } = require('node:crypto');
 const { once } = require('node:events');
 const net = require('node:net');
 
+const { frame } = require('./frames.js');
 const { FrameReader } = require('./wire.js');
 const { openHttpServer, urlOf } = require('./pair.js');
 
@@ -166,4 +167,27 @@ async function serveRaw(t, { status, headers, follow = Buffer.alloc(0) } = {}) {
   };
 }
 
-module.exports = { KEY, acceptOf, connectRaw, dial, handshakeRequest, refusalTo, serveRaw };
+/**
+ * Sends so much over a connection that it is read as one on which throughput counts: then large messages are read into
+ * the memory in which they are delivered.
+ *
+ * @param {import('../../index')} ws
+ * @param {net.Socket} socket the peer's
+ * @param {boolean} mask whether the peer is a client
+ */
+async function floodRaw(ws, socket, mask) {
+  const done = once(ws, 'message');
+  socket.write(frame({ opcode: 2, payload: Buffer.alloc(6_000_000), mask }));
+  await done;
+}
+
+module.exports = {
+  KEY,
+  acceptOf,
+  connectRaw,
+  dial,
+  floodRaw,
+  handshakeRequest,
+  refusalTo,
+  serveRaw
+};
