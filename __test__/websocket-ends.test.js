@@ -76,6 +76,19 @@ describe('a paused connection', () => {
     assert.deepStrictEqual([code, String(reason)], [1000, 'read ahead']);
   });
 
+  it(
+    'has read it also when it is resumed and terminated in one turn',
+    { skip: byThread },
+    async (t) => {
+      const client = await pauseBeforeClose(t);
+      client.resume();
+      client.terminate();
+      const [code, reason] = await closeOf(client);
+
+      assert.deepStrictEqual([code, String(reason)], [1000, 'read ahead']);
+    }
+  );
+
   it('loses it when it is resumed after that', async (t) => {
     const client = await pauseBeforeClose(t);
     client.terminate();

@@ -349,15 +349,15 @@ class NativeConnection {
     const { socket } = this;
     flushAll();
     this.outbox.flush();
-    // It had arrived before.
-    this.rescueInput();
-    this.sender._outbox = null;
     if (!this.isLeaving) {
       takeOff(socket);
       this.outbox.abandon();
     }
-    this.forget();
+    this.sender._outbox = null;
     socket[kNative] = undefined;
+    // It had arrived before. Its listeners find a socket that is not native any more.
+    this.rescueInput();
+    this.forget();
     const { whenDrained } = this;
     if (whenDrained !== null) whenDrained(error);
   }
