@@ -12,6 +12,7 @@ use slab::Slab;
 
 use super::codec::Codec;
 use super::jobs::Jobs;
+use super::receive::STRIDE;
 use super::shared::Shared;
 use super::transport::Transport;
 use crate::deflate::Pool;
@@ -79,6 +80,15 @@ impl Failures {
 }
 
 impl Environment {
+    /// How many descriptors the inbox takes from `base` on; one, if a `single` item is wanted.
+    pub fn room(&self, base: usize, single: bool) -> usize {
+        if single {
+            1
+        } else {
+            self.inbox.length().saturating_sub(base) / STRIDE
+        }
+    }
+
     /// Where in the inbox descriptors may be written.
     pub fn first_free(&self) -> usize {
         let top = self.inbox.get(TOP);

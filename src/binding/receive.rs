@@ -178,11 +178,7 @@ pub(super) fn decode_chunk(
     single: bool,
 ) -> i32 {
     let inbox = &environment.inbox;
-    let room = if single {
-        1
-    } else {
-        inbox.length().saturating_sub(base) / STRIDE
-    };
+    let room = environment.room(base, single);
     let mut position = from;
     let mut count = 0;
     if from == 0 {

@@ -4,7 +4,6 @@
 //! borrowed while it runs, and a connection may be gone afterwards.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::ffi::c_int;
 use std::io;
 use std::mem;
 use std::ptr;
@@ -18,14 +17,15 @@ use super::flush::BROKEN;
 use super::link::{Link, Pump};
 use super::polled::{Polled, Watcher};
 use super::threaded::Pool;
+use super::turns::Turns;
 use crate::binding::environment::Environment;
 use crate::binding::raw::Reply;
 use crate::binding::shared::Shared;
-use crate::reactor::uv::{self, Handle, Library, Turn};
+use crate::reactor::uv::Library;
 use crate::reactor::{Connection, Input};
 
 // What `dispatch` tells JavaScript; mirrored in lib/.
-pub(super) const READ: i32 = 0;
+const READ: i32 = 0;
 pub(super) const WRITABLE: i32 = 1;
 pub(super) const EOF: i32 = 2;
 pub(super) const ERROR: i32 = 3;
@@ -37,21 +37,8 @@ const NOT_DESCRIBED: i32 = -1;
 /// Where in the inbox JavaScript says that its receiver has not finished with what it was told.
 const BUSY: usize = 4;
 
-/// From this many on, a flush takes so long that it is worth having one less,
-const MANY_RECORDS: usize = 64;
-/// if so many were sent for each input that was told: those to whom answers go have nothing to add.
-const FAN_OUT: usize = 8;
-
 /// The memory that all connections are read into: several of the chunks that Node would read.
 pub(super) const SCRATCH: usize = 256 * 1024;
-
-/// The handles that are called in each turn of the loop.
-struct Turns {
-    idle: Handle<Turner>,
-    // Held to be closed with the rest.
-    _prepare: Handle<Turner>,
-    _check: Handle<Turner>,
-}
 
 /// The state of the transport in one environment.
 pub struct Driver {
@@ -66,13 +53,13 @@ pub struct Driver {
     pub(super) links: RefCell<Slab<Link>>,
     serial: Cell<u64>,
     /// Connections with something to tell that no readiness announces.
-    ready: RefCell<Vec<usize>>,
+    pub(super) ready: RefCell<Vec<usize>>,
     /// Connections, with their serials, that the loop has not waited for yet.
-    fresh: RefCell<Vec<(usize, u64)>>,
+    pub(super) fresh: RefCell<Vec<(usize, u64)>>,
     /// Those of them that are to be read before all others in this turn of the loop.
-    first: RefCell<Vec<(usize, u64)>>,
+    pub(super) first: RefCell<Vec<(usize, u64)>>,
     /// Those of them that have been read in this turn.
-    read_early: RefCell<Vec<(usize, u64)>>,
+    pub(super) read_early: RefCell<Vec<(usize, u64)>>,
     /// Connections, with their serials, that broke when something was handed over.
     pub(super) broken: RefCell<Vec<(usize, u64)>>,
     pub(super) scratch: RefCell<Vec<u8>>,
@@ -80,45 +67,13 @@ pub struct Driver {
     pub(super) next_record: RefCell<Vec<usize>>,
     pub(super) dirty: RefCell<Vec<usize>>,
     /// How often JavaScript was told of input in this turn of the loop.
-    told: Cell<usize>,
+    pub(super) told: Cell<usize>,
     /// Whether a flush waits for what the loop reads next.
-    is_flush_put_off: Cell<bool>,
-    turns: RefCell<Option<Turns>>,
+    pub(super) is_flush_put_off: Cell<bool>,
+    pub(super) turns: RefCell<Option<Turns>>,
     /// The I/O threads, if there are to be any.
     pool: RefCell<Option<Rc<Pool>>>,
     library: RefCell<Option<Rc<Library>>>,
-}
-
-/// The owner of the other handles.
-struct Turner {
-    environment: Rc<Environment>,
-    turn: Turn,
-}
-
-impl uv::Owner for Turner {
-    fn wake(&self, _status: c_int, _events: c_int) {
-        let Some(driver) = self.environment.transport.driver.get() else {
-            return;
-        };
-        match self.turn {
-            Turn::Idle => driver.tell_ready(&self.environment),
-            Turn::Prepare => {
-                if !driver.is_flush_put_off.get() {
-                    driver.flush();
-                    driver.tell_broken();
-                }
-                driver.find_first();
-            }
-            Turn::Check => {
-                driver.read_first(&self.environment);
-                driver.watch_first();
-                if !driver.puts_off_flush() {
-                    driver.flush();
-                    driver.tell_broken();
-                }
-            }
-        }
-    }
 }
 
 impl Driver {
@@ -159,27 +114,8 @@ impl Driver {
     /// Hangs the driver into the loop. With `pool` it is the threads driver.
     pub fn start(&self, environment: &Rc<Environment>, library: Rc<Library>, pool: Option<Pool>) {
         self.pool.replace(pool.map(Rc::new));
-        let handle = |turn| {
-            let owner = Turner {
-                environment: Rc::clone(environment),
-                turn,
-            };
-            Handle::turn(&library, turn, owner)
-        };
-        let (idle, prepare, check) = (
-            handle(Turn::Idle),
-            handle(Turn::Prepare),
-            handle(Turn::Check),
-        );
-        for (handle, turn) in [(&prepare, Turn::Prepare), (&check, Turn::Check)] {
-            handle.keep_alive(false);
-            handle.start(turn);
-        }
-        self.turns.replace(Some(Turns {
-            idle,
-            _prepare: prepare,
-            _check: check,
-        }));
+        self.turns
+            .replace(Some(Turns::start(environment, &library)));
         self.library.replace(Some(library));
     }
 
@@ -380,133 +316,11 @@ impl Driver {
         scratch
     }
 
-    /// Finds new connections that have something to read. The loop would report them behind all others that have become
-    /// ready meanwhile, while the socket that each was made of keeps its place in the order; so they come first.
-    fn find_first(&self) {
-        if self.fresh.borrow().is_empty() {
-            return;
-        }
-        for (id, serial) in mem::take(&mut *self.fresh.borrow_mut()) {
-            self.with_link(id, |link| {
-                let is_same = link.serial == serial;
-                if let (Pump::Loop(polled), true) = (&mut link.pump, is_same) {
-                    if polled.look_away_if_ready() {
-                        self.first.borrow_mut().push((id, serial));
-                    }
-                }
-            });
-        }
-        if !self.first.borrow().is_empty() {
-            // The loop does not wait now, for it watches less than it should.
-            if let Some(turns) = &*self.turns.borrow() {
-                turns.idle.start(Turn::Idle);
-            }
-        }
-    }
-
-    /// Reads the connections that come first, in this turn of the loop.
-    pub(super) fn read_first(&self, environment: &Environment) {
-        if self.first.borrow().is_empty() {
-            return;
-        }
-        for (id, serial) in mem::take(&mut *self.first.borrow_mut()) {
-            let gone = self.with_link(id, |link| {
-                link.with_connection(|connection| connection.is_gone())
-            });
-            self.read(environment, id, serial, gone.flatten() == Some(true));
-            self.read_early.borrow_mut().push((id, serial));
-        }
-    }
-
-    /// Watches the connections that came first.
-    fn watch_first(&self) {
-        if self.read_early.borrow().is_empty() {
-            return;
-        }
-        for (id, serial) in mem::take(&mut *self.read_early.borrow_mut()) {
-            if self.is_current(id, serial) {
-                self.with_link(id, |link| link.watch(false));
-            }
-        }
-    }
-
-    /// Has a connection told in the next turn of the loop.
-    pub(super) fn make_ready(&self, id: usize, link: &mut Link) {
-        if !mem::replace(&mut link.is_ready, true) {
-            self.ready.borrow_mut().push(id);
-            if let Some(turns) = &*self.turns.borrow() {
-                turns.idle.start(Turn::Idle);
-            }
-        }
-    }
-
     pub(super) fn is_current(&self, id: usize, serial: u64) -> bool {
         self.links
             .borrow()
             .get(id)
             .is_some_and(|link| link.serial == serial)
-    }
-
-    /// Tells the connections that were made ready.
-    fn tell_ready(&self, environment: &Environment) {
-        let ids = mem::take(&mut *self.ready.borrow_mut());
-        for id in ids {
-            let found = self.with_link(id, |link| {
-                let was_ready = mem::replace(&mut link.is_ready, false);
-                was_ready.then_some(link.serial)
-            });
-            let Some(Some(serial)) = found else { continue };
-            let pool = self.pool();
-            if pool.is_none() && self.tell_error(id, serial) {
-                continue;
-            }
-            let has_input = self.with_link(id, |link| {
-                if link.input.as_ref().is_some_and(Input::is_used_up) {
-                    link.input = None;
-                }
-                let is_paused = link.with_connection(|connection| connection.paused);
-                link.input.is_some() && is_paused == Some(false)
-            });
-            if has_input == Some(true) {
-                self.tell_input(environment, id, serial);
-            }
-            match pool {
-                Some(pool) => {
-                    self.look(&pool, id, serial);
-                    self.tell_news(environment, &pool, id, serial);
-                }
-                None => self
-                    .with_link(id, |link| link.watch(false))
-                    .unwrap_or_default(),
-            }
-        }
-        self.rest();
-    }
-
-    /// Lets the loop wait again, if nothing is to be done.
-    fn rest(&self) {
-        if self.ready.borrow().is_empty() && !self.is_flush_put_off.get() {
-            if let Some(turns) = &*self.turns.borrow() {
-                turns.idle.stop(Turn::Idle);
-            }
-        }
-    }
-
-    /// A broadcast to many connections takes far longer than a look at what has come meanwhile, and that may add to what is
-    /// sent to the same connections: it is put off once, by a turn of the loop that does not wait.
-    fn puts_off_flush(&self) -> bool {
-        let (records, told) = (self.records(), self.told.take());
-        let is_fan_out = records >= MANY_RECORDS && records / FAN_OUT >= told;
-        let waits = is_fan_out && !self.is_flush_put_off.get();
-        self.is_flush_put_off.set(waits);
-        if waits {
-            if let Some(turns) = &*self.turns.borrow() {
-                turns.idle.start(Turn::Idle);
-            }
-        } else {
-            self.rest();
-        }
-        waits
     }
 
     /// Tells JavaScript about the error that broke the connection, once. Returns whether it is broken.
@@ -525,7 +339,7 @@ impl Driver {
     }
 
     /// Tells JavaScript about the connections that the last flush found broken.
-    fn tell_broken(&self) {
+    pub(super) fn tell_broken(&self) {
         if self.broken.borrow().is_empty() {
             return;
         }
@@ -570,7 +384,7 @@ impl Driver {
                 let items = self.fill(environment, id, base, false);
                 count = items.unwrap_or(NOT_DESCRIBED);
             }
-            let is_done = self.tell(environment, id, READ, count);
+            let is_done = self.tell(environment, id, count);
             if !self.is_current(id, serial) || !self.goes_on(id, is_done) {
                 return;
             }
@@ -600,17 +414,11 @@ impl Driver {
         goes_on == Some(true)
     }
 
-    /// Tells JavaScript of items, and returns whether its receiver has finished with them.
-    pub(super) fn tell(
-        &self,
-        environment: &Environment,
-        id: usize,
-        event: i32,
-        detail: i32,
-    ) -> bool {
+    /// Tells JavaScript of `count` items, and returns whether its receiver has finished with them.
+    pub(super) fn tell(&self, environment: &Environment, id: usize, count: i32) -> bool {
         environment.inbox.set(BUSY, 0);
         self.told.set(self.told.get() + 1);
-        let completed = self.dispatch(id, event, detail);
+        let completed = self.dispatch(id, READ, count);
         // A listener that has thrown makes its receiver busy: what is left comes a little later.
         completed && environment.inbox.get(BUSY) == Some(0)
     }

@@ -63,11 +63,7 @@ impl Driver {
         single: bool,
     ) -> i32 {
         let inbox = &environment.inbox;
-        let room = if single {
-            1
-        } else {
-            inbox.length().saturating_sub(base) / STRIDE
-        };
+        let room = environment.room(base, single);
         let mut count = 0;
         let stopped = loop {
             if count >= room {

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use super::driver::{Driver, LEND, READ};
+use super::driver::{Driver, LEND};
 use super::fill::STOPPED;
 use super::link::Pump;
 use crate::binding::environment::Environment;
@@ -98,8 +98,7 @@ impl Driver {
         self.with_link(id, |link| link.lent.is_some()) == Some(true)
     }
 
-    /// Reads once into the memory, and tells JavaScript when the message is complete. Returns whether the memory was
-    /// filled, so that there may be more to read.
+    /// Reads once into the memory, and tells JavaScript when the message is complete or has failed, which ends the loan.
     pub(super) fn read_apart(&self, environment: &Environment, id: usize, serial: u64) -> Read {
         let outcome = self.with_link(id, |link| {
             let mut receivers = environment.receivers.borrow_mut();
@@ -148,7 +147,7 @@ impl Driver {
             item.place().map_or(Span::default(), Span::of),
         );
         inbox.set(STOPPED, USED_UP);
-        let is_done = self.tell(environment, id, READ, 1);
+        let is_done = self.tell(environment, id, 1);
         if self.is_current(id, serial) && !is_done {
             self.with_link(id, |link| {
                 link.input = Some(Input::nothing());

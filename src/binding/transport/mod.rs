@@ -16,6 +16,7 @@ mod lent;
 mod link;
 mod polled;
 mod threaded;
+mod turns;
 
 use std::cell::OnceCell;
 use std::ffi::c_void;

@@ -1,0 +1,208 @@
+//! What happens once in each turn of Node's loop: flushing, and telling what no readiness announces.
+
+use std::ffi::c_int;
+use std::mem;
+use std::rc::Rc;
+
+use super::driver::Driver;
+use super::link::{Link, Pump};
+use crate::binding::environment::Environment;
+use crate::reactor::uv::{self, Handle, Library, Turn};
+use crate::reactor::Input;
+
+/// From this many on, a flush takes so long that it is worth having one less,
+const MANY_RECORDS: usize = 64;
+/// if so many were sent for each input that was told: those to whom answers go have nothing to add.
+const FAN_OUT: usize = 8;
+
+/// The handles that are called in each turn of the loop.
+pub struct Turns {
+    idle: Handle<Turner>,
+    // Held to be closed with the rest.
+    _prepare: Handle<Turner>,
+    _check: Handle<Turner>,
+}
+
+impl Turns {
+    /// Hangs the handles into the loop.
+    pub fn start(environment: &Rc<Environment>, library: &Rc<Library>) -> Self {
+        let handle = |turn| {
+            let owner = Turner {
+                environment: Rc::clone(environment),
+                turn,
+            };
+            Handle::turn(library, turn, owner)
+        };
+        let (idle, prepare, check) = (
+            handle(Turn::Idle),
+            handle(Turn::Prepare),
+            handle(Turn::Check),
+        );
+        for (handle, turn) in [(&prepare, Turn::Prepare), (&check, Turn::Check)] {
+            handle.keep_alive(false);
+            handle.start(turn);
+        }
+        Self {
+            idle,
+            _prepare: prepare,
+            _check: check,
+        }
+    }
+}
+
+/// The owner of these handles.
+struct Turner {
+    environment: Rc<Environment>,
+    turn: Turn,
+}
+
+impl uv::Owner for Turner {
+    fn wake(&self, _status: c_int, _events: c_int) {
+        let Some(driver) = self.environment.transport.driver.get() else {
+            return;
+        };
+        match self.turn {
+            Turn::Idle => driver.tell_ready(&self.environment),
+            Turn::Prepare => {
+                if !driver.is_flush_put_off.get() {
+                    driver.flush();
+                    driver.tell_broken();
+                }
+                driver.find_first();
+            }
+            Turn::Check => {
+                driver.read_first(&self.environment);
+                driver.watch_first();
+                if !driver.puts_off_flush() {
+                    driver.flush();
+                    driver.tell_broken();
+                }
+            }
+        }
+    }
+}
+
+impl Driver {
+    /// Finds new connections that have something to read. The loop would report them behind all others that have become
+    /// ready meanwhile, while the socket that each was made of keeps its place in the order; so they come first.
+    fn find_first(&self) {
+        if self.fresh.borrow().is_empty() {
+            return;
+        }
+        for (id, serial) in mem::take(&mut *self.fresh.borrow_mut()) {
+            self.with_link(id, |link| {
+                let is_same = link.serial == serial;
+                if let (Pump::Loop(polled), true) = (&mut link.pump, is_same) {
+                    if polled.look_away_if_ready() {
+                        self.first.borrow_mut().push((id, serial));
+                    }
+                }
+            });
+        }
+        if !self.first.borrow().is_empty() {
+            // The loop does not wait now, for it watches less than it should.
+            self.spin();
+        }
+    }
+
+    /// Reads the connections that come first, in this turn of the loop.
+    pub(super) fn read_first(&self, environment: &Environment) {
+        if self.first.borrow().is_empty() {
+            return;
+        }
+        for (id, serial) in mem::take(&mut *self.first.borrow_mut()) {
+            let gone = self.with_link(id, |link| {
+                link.with_connection(|connection| connection.is_gone())
+            });
+            self.read(environment, id, serial, gone.flatten() == Some(true));
+            self.read_early.borrow_mut().push((id, serial));
+        }
+    }
+
+    /// Watches the connections that came first.
+    fn watch_first(&self) {
+        if self.read_early.borrow().is_empty() {
+            return;
+        }
+        for (id, serial) in mem::take(&mut *self.read_early.borrow_mut()) {
+            if self.is_current(id, serial) {
+                self.with_link(id, |link| link.watch(false));
+            }
+        }
+    }
+
+    /// Has a connection told in the next turn of the loop.
+    pub(super) fn make_ready(&self, id: usize, link: &mut Link) {
+        if !mem::replace(&mut link.is_ready, true) {
+            self.ready.borrow_mut().push(id);
+            self.spin();
+        }
+    }
+
+    /// Tells the connections that were made ready.
+    fn tell_ready(&self, environment: &Environment) {
+        let ids = mem::take(&mut *self.ready.borrow_mut());
+        for id in ids {
+            let found = self.with_link(id, |link| {
+                let was_ready = mem::replace(&mut link.is_ready, false);
+                was_ready.then_some(link.serial)
+            });
+            let Some(Some(serial)) = found else { continue };
+            let pool = self.pool();
+            if pool.is_none() && self.tell_error(id, serial) {
+                continue;
+            }
+            let has_input = self.with_link(id, |link| {
+                if link.input.as_ref().is_some_and(Input::is_used_up) {
+                    link.input = None;
+                }
+                let is_paused = link.with_connection(|connection| connection.paused);
+                link.input.is_some() && is_paused == Some(false)
+            });
+            if has_input == Some(true) {
+                self.tell_input(environment, id, serial);
+            }
+            match pool {
+                Some(pool) => {
+                    self.look(&pool, id, serial);
+                    self.tell_news(environment, &pool, id, serial);
+                }
+                None => self
+                    .with_link(id, |link| link.watch(false))
+                    .unwrap_or_default(),
+            }
+        }
+        self.rest();
+    }
+
+    /// Has the loop not wait before its next turn.
+    fn spin(&self) {
+        if let Some(turns) = &*self.turns.borrow() {
+            turns.idle.start(Turn::Idle);
+        }
+    }
+
+    /// Lets the loop wait again, if nothing is to be done.
+    fn rest(&self) {
+        if self.ready.borrow().is_empty() && !self.is_flush_put_off.get() {
+            if let Some(turns) = &*self.turns.borrow() {
+                turns.idle.stop(Turn::Idle);
+            }
+        }
+    }
+
+    /// A broadcast to many connections takes far longer than a look at what has come meanwhile, and that may add to what is
+    /// sent to the same connections: it is put off once, by a turn of the loop that does not wait.
+    fn puts_off_flush(&self) -> bool {
+        let (records, told) = (self.records(), self.told.take());
+        let is_fan_out = records >= MANY_RECORDS && records / FAN_OUT >= told;
+        let waits = is_fan_out && !self.is_flush_put_off.get();
+        self.is_flush_put_off.set(waits);
+        if waits {
+            self.spin();
+        } else {
+            self.rest();
+        }
+        waits
+    }
+}
