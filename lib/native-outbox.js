@@ -15,7 +15,6 @@ const {
 const SLAB_SIZE = 1024 * 1024;
 
 /**
-/**
  * Numbers in the control array: how many records there are, how many connections broke when these were handed over,
  * whether somebody waits for any of the records, and from `FIRST_RECORD` on four for each record: the connection, where
  * its frames begin and end in the slab, and whether somebody waits for them.
