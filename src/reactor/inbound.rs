@@ -294,7 +294,9 @@ impl Inbound {
     /// to come are read straight into it. Only for large messages of one frame, and only when enough has arrived: what a
     /// peer declares without sending it must not cost memory.
     pub fn wants_memory(&self) -> Option<usize> {
-        self.decoder.in_single_frame()?;
+        if !self.decoder.is_in_single_frame() {
+            return None;
+        }
         let left = usize::try_from(self.decoder.payload_remaining()).ok()?;
         let arrived = self.store.in_progress_len();
         let total = arrived.checked_add(left)?;

@@ -168,12 +168,14 @@ fn set_queued(call: &Call) -> Outcome<()> {
 /// `nativeOpen(fd, receiver, isClient, ahead) -> id`: takes over a socket, of which it uses a duplicate. What a client
 /// sends is masked here. For `ahead` see `nativeDescribe`.
 fn open(call: &Call) -> Outcome<i32> {
-    let connection = Connection::duplicate(call.int(0)?).map_err(|error| failed(&error))?;
+    // First what may fail: a connection that JavaScript does not learn of would take its bytes.
     let driver = driver(call)?;
+    let (receiver, masked, ahead) = (call.size(1)?, call.flag(2)?, call.flag(3)?);
+    let context = Context::new(call.env)?;
+    let connection = Connection::duplicate(call.int(0)?).map_err(|error| failed(&error))?;
     let id = driver
-        .open(call.environment, connection, call.size(1)?, call.flag(2)?)
+        .open(call.environment, connection, receiver, masked)
         .map_err(|error| failed(&error))?;
-    let (context, ahead) = (Context::new(call.env)?, call.flag(3)?);
     driver.with_link(id, |link| {
         link.context = Some(Rc::new(context));
         link.is_described = ahead;
