@@ -116,3 +116,23 @@ describe('A large message', () => {
     assert.ok(process.memoryUsage().arrayBuffers - before < 10_000_000);
   });
 });
+
+describe('A large message that peers do not take', () => {
+  test('is kept once, however many they are', async (t) => {
+    const wss = await openServer(t);
+    const peers = [];
+    for (let i = 0; i < 30; i++) {
+      const connected = once(wss, 'connection');
+      const { socket } = await connectRaw(t, wss);
+      socket.pause();
+      peers.push((await connected)[0]);
+    }
+    const message = Buffer.alloc(16_000_000, 'm');
+    const before = process.memoryUsage.rss();
+    for (const peer of peers) peer.send(message);
+    const growth = process.memoryUsage.rss() - before;
+    const waiting = peers.reduce((sum, peer) => sum + peer.bufferedAmount, 0);
+    assert.ok(waiting > 10 * message.length, `${waiting} bytes wait`);
+    assert.ok(growth < waiting / 4, `${growth} bytes more for ${waiting} that wait`);
+  });
+});

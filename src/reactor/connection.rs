@@ -3,7 +3,8 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use super::outgoing::{send, Backlog, Sent};
+use super::backlog::{Backlog, LastCopy};
+use super::outgoing::{send, Sent};
 
 /// The outcome of [`Connection::read`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,14 +172,19 @@ impl Connection {
         }
     }
 
-    /// Sends `pieces` after everything sent before; what the kernel does not take is kept. Whether the connection is
+    /// Sends `pieces` after everything sent before; what the kernel does not take is copied. Whether the connection is
     /// broken now is told by [`Connection::error`].
     pub fn send(&mut self, pieces: &[IoSlice]) {
+        self.send_sharing(pieces, &mut LastCopy::default());
+    }
+
+    /// As [`Connection::send`]; a copy of the last piece is shared with others to whom the same is sent.
+    pub fn send_sharing(&mut self, pieces: &[IoSlice], last_copy: &mut LastCopy) {
         if self.error.is_some() {
             return;
         }
         if !self.backlog.is_empty() {
-            self.backlog.push_rest(pieces, 0);
+            self.backlog.push_rest(pieces, 0, last_copy);
             return;
         }
         match send(self.socket.as_fd(), pieces) {
@@ -187,7 +193,7 @@ impl Connection {
             }
             Ok(Sent::Part(count)) => {
                 self.bytes_written += count as u64;
-                self.backlog.push_rest(pieces, count);
+                self.backlog.push_rest(pieces, count, last_copy);
             }
             Err(error) => self.fail_writing(&error),
         }
@@ -199,9 +205,10 @@ impl Connection {
             return;
         }
         let before = self.backlog.len();
-        match self.backlog.drain(self.socket.as_fd()) {
-            Ok(_) => self.bytes_written += (before - self.backlog.len()) as u64,
-            Err(error) => self.fail_writing(&error),
+        let outcome = self.backlog.drain(self.socket.as_fd());
+        self.bytes_written += (before - self.backlog.len()) as u64;
+        if let Err(error) = outcome {
+            self.fail_writing(&error);
         }
     }
 

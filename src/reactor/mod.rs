@@ -1,6 +1,8 @@
 //! Connections and readiness: from received bytes to items, from frames to gathered writes.
 
 #[cfg(unix)]
+mod backlog;
+#[cfg(unix)]
 mod connection;
 mod inbound;
 #[cfg(unix)]
@@ -14,6 +16,8 @@ pub mod threads;
 #[cfg(unix)]
 pub mod uv;
 
+#[cfg(unix)]
+pub use backlog::LastCopy;
 #[cfg(unix)]
 pub use connection::{Connection, Read};
 pub use inbound::{Failure, Inbound, Item, Place};

@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
-use super::{Connection, Inbound, Input, Item, Place, Read, Step};
+use super::{Connection, Inbound, Input, Item, LastCopy, Place, Read, Step};
 use crate::protocol::{mask_frames, Config, Limits, MessageKind, Role};
 
 /// A connection and its peer.
@@ -103,6 +103,35 @@ fn what_the_kernel_does_not_take_arrives_later_and_in_order() {
     assert!(received == bytes);
     assert_eq!(connection.counters(), (0, bytes.len() as u64));
     assert!(connection.error().is_none());
+}
+
+#[test]
+fn what_is_sent_to_many_is_copied_once_and_arrives_everywhere() {
+    let payloads = [pattern(1_000_000), pattern(1_000_001), pattern(999_999)];
+    let mut last_copy = LastCopy::default();
+    let mut pairs: Vec<_> = (0..5).map(|_| pair()).collect();
+    let mut sent = vec![Vec::new(); pairs.len()];
+    for (round, payload) in payloads.iter().cycle().take(9).enumerate() {
+        for (index, (connection, _)) in pairs.iter_mut().enumerate() {
+            let head = pattern(1 + index * 1000);
+            // Some connections take more of it than others do.
+            if index == round % 4 {
+                connection.send(&[IoSlice::new(&head)]);
+                sent[index].extend_from_slice(&head);
+            }
+            let pieces = [IoSlice::new(&head), IoSlice::new(payload)];
+            connection.send_sharing(&pieces, &mut last_copy);
+            sent[index].extend_from_slice(&head);
+            sent[index].extend_from_slice(payload);
+        }
+        if round == 4 {
+            last_copy.forget();
+        }
+    }
+    for ((connection, peer), sent) in pairs.iter_mut().zip(&sent) {
+        assert!(connection.queued() > 0);
+        assert!(drain_to(connection, peer) == *sent);
+    }
 }
 
 #[test]

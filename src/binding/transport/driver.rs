@@ -22,7 +22,7 @@ use crate::binding::environment::Environment;
 use crate::binding::raw::Reply;
 use crate::binding::shared::Shared;
 use crate::reactor::uv::Library;
-use crate::reactor::{Connection, Input};
+use crate::reactor::{Connection, Input, LastCopy};
 
 // What `dispatch` tells JavaScript; mirrored in lib/.
 const READ: i32 = 0;
@@ -66,6 +66,8 @@ pub struct Driver {
     /// For each record of a flush the next one of the same connection.
     pub(super) next_record: RefCell<Vec<usize>>,
     pub(super) dirty: RefCell<Vec<usize>>,
+    /// What was sent to many in this turn of the loop and not taken by all.
+    pub(super) last_copy: RefCell<LastCopy>,
     /// How often JavaScript was told of input in this turn of the loop.
     pub(super) told: Cell<usize>,
     /// Whether a flush waits for what the loop reads next.
@@ -103,6 +105,7 @@ impl Driver {
             scratch: RefCell::default(),
             next_record: RefCell::default(),
             dirty: RefCell::default(),
+            last_copy: RefCell::default(),
             told: Cell::new(0),
             is_flush_put_off: Cell::new(false),
             turns: RefCell::new(None),

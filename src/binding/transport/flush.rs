@@ -84,7 +84,8 @@ impl Driver {
                 self.send_on_thread(&pool, threaded, pieces);
             }
             _ => {
-                link.with_connection(|connection| connection.send(pieces));
+                let last_copy = &mut self.last_copy.borrow_mut();
+                link.with_connection(|connection| connection.send_sharing(pieces, last_copy));
             }
         }
         self.after_sending(id, link);

@@ -222,8 +222,9 @@ impl Driver {
 
     /// Sends on this thread, after everything handed over before.
     pub(super) fn send_on_thread(&self, pool: &Pool, threaded: &Threaded, pieces: &[IoSlice]) {
+        let last_copy = &mut self.last_copy.borrow_mut();
         pool.threads
-            .send_now(&threaded.remote, threaded.handed, pieces);
+            .send_now(&threaded.remote, threaded.handed, pieces, last_copy);
     }
 
     /// Tells JavaScript what the threads have listed.

@@ -68,6 +68,7 @@ impl uv::Owner for Turner {
                     driver.flush();
                     driver.tell_broken();
                 }
+                driver.last_copy.borrow_mut().forget();
                 driver.find_first();
             }
             Turn::Check => {

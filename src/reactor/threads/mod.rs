@@ -15,7 +15,7 @@ use std::mem;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use super::Connection;
+use super::{Connection, LastCopy};
 use ready::Ready;
 use remote::Reading;
 pub use remote::{Ending, News, Progress, Remote};
@@ -94,10 +94,16 @@ impl Threads {
     }
 
     /// Sends `pieces` on this thread, after everything that was handed over (`handed` bytes in total).
-    pub fn send_now(&self, remote: &Remote, handed: u64, pieces: &[IoSlice]) {
-        if !remote.send_after(handed, pieces) {
+    pub fn send_now(
+        &self,
+        remote: &Remote,
+        handed: u64,
+        pieces: &[IoSlice],
+        last_copy: &mut LastCopy,
+    ) {
+        if !remote.send_after(handed, pieces, last_copy) {
             self.settle(remote);
-            remote.send_after(handed, pieces);
+            remote.send_after(handed, pieces, last_copy);
         }
     }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ready::Ready;
-use crate::reactor::{Connection, Read};
+use crate::reactor::{Connection, LastCopy, Read};
 
 /// How much of one connection is read ahead of the thread that uses it.
 const READ_AHEAD: usize = 256 * 1024;
@@ -106,13 +106,18 @@ impl Remote {
     }
 
     /// Sends, provided that of the bytes handed over before all `handed` are dealt with. Else nothing is done.
-    pub(super) fn send_after(&self, handed: u64, pieces: &[IoSlice]) -> bool {
+    pub(super) fn send_after(
+        &self,
+        handed: u64,
+        pieces: &[IoSlice],
+        last_copy: &mut LastCopy,
+    ) -> bool {
         let mut state = self.state();
         if state.handled != handed {
             return false;
         }
         if let Some(connection) = &mut state.connection {
-            send(connection, pieces);
+            send(connection, pieces, last_copy);
         }
         true
     }
@@ -269,7 +274,7 @@ impl Remote {
             return false;
         };
         let was_full = connection.queued() > 0;
-        send(connection, pieces);
+        send(connection, pieces, &mut LastCopy::default());
         let has_news =
             is_awaited || was_full != (connection.queued() > 0) || connection.error().is_some();
         state.list(has_news)
@@ -301,9 +306,9 @@ impl Remote {
 }
 
 /// Sends. The kernel says once that it has room again, and only to those whom it has turned away.
-fn send(connection: &mut Connection, pieces: &[IoSlice]) {
+fn send(connection: &mut Connection, pieces: &[IoSlice], last_copy: &mut LastCopy) {
     let was_full = connection.queued() > 0;
-    connection.send(pieces);
+    connection.send_sharing(pieces, last_copy);
     if !was_full && connection.queued() > 0 {
         drain(connection);
     }

@@ -11,7 +11,7 @@ use std::thread;
 
 use super::ready::MOST_HELD;
 use super::{Batch, Ending, Remote, Threads};
-use crate::reactor::Connection;
+use crate::reactor::{Connection, LastCopy};
 
 /// Threads and what hears their bell.
 struct Rig {
@@ -115,6 +115,7 @@ fn what_is_sent_on_the_spot_comes_after_what_was_handed_over() {
             &remote,
             handed,
             &[IoSlice::new(&[round]), IoSlice::new(&[255])],
+            &mut LastCopy::default(),
         );
         assert!(remote.is_settled(handed));
     }
