@@ -16,10 +16,11 @@ const skip = !isOxws && 'the package under test is ws';
 describe('a message listener that throws', { skip }, () => {
   /** A server whose clients send three messages in one chunk; its listener throws at the first. */
   function main(WebSocket) {
+    const perMessageDeflate = process.env.COMPRESSED === 'yes' && { threshold: 0 };
     const log = [];
     process.on('uncaughtException', (error) => log.push(error.message));
-    const wss = new WebSocket.Server({ port: 0 }, () => {
-      const ws = new WebSocket(`ws://localhost:${wss.address().port}`);
+    const wss = new WebSocket.Server({ port: 0, perMessageDeflate }, () => {
+      const ws = new WebSocket(`ws://localhost:${wss.address().port}`, { perMessageDeflate });
       ws.on('open', () => {
         ws._socket.cork();
         for (const text of ['first', 'second', 'third']) ws.send(text);
@@ -39,10 +40,12 @@ describe('a message listener that throws', { skip }, () => {
     });
   }
 
-  it('makes an uncaught exception, and the next message is delivered all the same', async (t) => {
-    const { stdout, stderr } = await runInChild(t, main);
-    assert.strictEqual(stdout, 'first,thrown,second,third,1000\n', stderr);
-  });
+  for (const COMPRESSED of ['no', 'yes']) {
+    it(`makes an uncaught exception, and the next message is delivered all the same; compressed: ${COMPRESSED}`, async (t) => {
+      const { stdout, stderr } = await runInChild(t, main, { env: { COMPRESSED } });
+      assert.strictEqual(stdout, 'first,thrown,second,third,1000\n', stderr);
+    });
+  }
 });
 
 describe('what follows a refused payload on a connection', { skip }, () => {

@@ -15,6 +15,12 @@ const CAPACITY = HEADER + STRIDE * 4096;
 /** The index of where the next call may write: above what the calls below it on the stack still read. */
 const TOP = 2;
 
+const TEXT = 0;
+const BINARY = 1;
+const PLACE_SHIFT = 4;
+const IN_CHUNK = 0;
+const FETCHED = 6;
+
 const fresh = new Int32Array(CAPACITY);
 fresh[TOP] = HEADER;
 
@@ -43,8 +49,8 @@ module.exports = {
 
   /** Kinds, in the low bits of a descriptor's first integer. */
   KIND_MASK: 0x0f,
-  TEXT: 0,
-  BINARY: 1,
+  TEXT,
+  BINARY,
   PING: 2,
   PONG: 3,
   CLOSE: 4,
@@ -52,9 +58,9 @@ module.exports = {
   FAILED: 6,
 
   /** Places, above the kind. */
-  PLACE_SHIFT: 4,
+  PLACE_SHIFT,
   PLACE_MASK: 0x0f,
-  IN_CHUNK: 0,
+  IN_CHUNK,
   IN_STORE: 1,
   IN_CONTROL: 2,
   IN_COMPRESSED: 3,
@@ -63,9 +69,15 @@ module.exports = {
   /** In what `supply` was given. */
   SUPPLIED: 5,
   /** In a buffer of its own, fetched from the input; the start is its index. Set by JavaScript alone. */
-  FETCHED: 6,
+  FETCHED,
   /** In the memory that the connection has lent. */
   LENT: 7,
+
+  /** The first integers of descriptors of messages that lie whole in memory. */
+  TEXT_IN_CHUNK: TEXT | (IN_CHUNK << PLACE_SHIFT),
+  BINARY_IN_CHUNK: BINARY | (IN_CHUNK << PLACE_SHIFT),
+  TEXT_FETCHED: TEXT | (FETCHED << PLACE_SHIFT),
+  BINARY_FETCHED: BINARY | (FETCHED << PLACE_SHIFT),
 
   /** What is written to a receiver to say that its native connection has input. */
   INPUT: Buffer.alloc(1),

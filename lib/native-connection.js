@@ -14,6 +14,7 @@ const {
   TOP
 } = require('./inbox');
 const native = require('./native');
+const { takeInput } = require('./native-input');
 const NativeOutbox = require('./native-outbox');
 const { EMPTY_BUFFER } = require('./constants');
 const { systemError } = require('./failure');
@@ -127,7 +128,7 @@ class NativeConnection {
     if (count > 0) this.secure(cells[TOP], count);
     this.isTelling = true;
     try {
-      receiver._takeInput(count);
+      takeInput(receiver, count);
     } finally {
       this.isTelling = false;
     }

@@ -5,7 +5,7 @@ const { Writable } = require('stream');
 const {
   cells,
   BINARY,
-  CAPACITY,
+  BINARY_IN_CHUNK,
   CLOSE,
   COMPRESSED,
   FAILED,
@@ -24,6 +24,7 @@ const {
   STRIDE,
   SUPPLIED,
   TEXT,
+  TEXT_IN_CHUNK,
   TOP,
   USED_UP,
   WAITING
@@ -41,15 +42,7 @@ const { failure } = require('./failure');
  */
 const AFTER_EXCEPTION = 10;
 
-/** The first integers of descriptors of messages that lie whole in the chunk. */
-const TEXT_IN_CHUNK = TEXT | (IN_CHUNK << PLACE_SHIFT);
-const BINARY_IN_CHUNK = BINARY | (IN_CHUNK << PLACE_SHIFT);
-const TEXT_FETCHED = TEXT | (FETCHED << PLACE_SHIFT);
-const BINARY_FETCHED = BINARY | (FETCHED << PLACE_SHIFT);
-
 const NONE = Object.freeze([]);
-
-const { emit, write } = Writable.prototype;
 
 /** The values of `_state` that something outside may ask for, as in ws. */
 const GET_INFO = 0;
@@ -140,38 +133,6 @@ class Receiver extends Writable {
     if (this._id !== -1) forgotten.register(this, this._id, this);
   }
 
-  get _maxPayload() {
-    return this._limits.maxPayload;
-  }
-
-  set _maxPayload(value) {
-    this._limit('maxPayload', value | 0);
-  }
-
-  get _maxFragments() {
-    return this._limits.maxFragments;
-  }
-
-  set _maxFragments(value) {
-    this._limit('maxFragments', value | 0);
-  }
-
-  get _maxBufferedChunks() {
-    return this._limits.maxBufferedChunks;
-  }
-
-  set _maxBufferedChunks(value) {
-    this._limit('maxBufferedChunks', value | 0);
-  }
-
-  get _skipUTF8Validation() {
-    return this._limits.skipUTF8Validation;
-  }
-
-  set _skipUTF8Validation(value) {
-    this._limit('skipUTF8Validation', !!value);
-  }
-
   /**
    * Changes a limit while frames are arriving.
    *
@@ -227,7 +188,7 @@ class Receiver extends Writable {
     if (this._hasThrown) {
       this._hasThrown = false;
       this._isInput = true;
-      setTimeout(() => this._advance(), AFTER_EXCEPTION);
+      this._goOnLater();
       return;
     }
     if (this._errored && this._hasTooManyChunks()) {
@@ -243,109 +204,6 @@ class Receiver extends Writable {
       this._advance();
     } finally {
       endDelivery();
-    }
-  }
-
-  /** Whether input need not wait for anything, so that it may go past the machinery of a stream. */
-  _isIdle() {
-    const state = this._writableState;
-    return (
-      state.length === 0 &&
-      !state.ending &&
-      !state.destroyed &&
-      state.corked === 0 &&
-      !this._errored &&
-      this.write === write
-    );
-  }
-
-  /**
-   * Delivers input of the native connection that is described in the inbox already.
-   *
-   * @param {number} count how many items there are
-   */
-  _takeInput(count) {
-    if (count < 0) {
-      this.write(INPUT);
-      return;
-    }
-    const base = cells[TOP];
-    if (!this._isIdle()) {
-      this._keep(base, base + count * STRIDE, cells[STOPPED]);
-      this.write(INPUT);
-      return;
-    }
-
-    this._isInput = true;
-    this._limitsChanged = false;
-    beginDelivery();
-    try {
-      for (;;) {
-        const stopped = cells[STOPPED];
-        const isDone = this._deliverMessages(base, base + count * STRIDE, stopped);
-        // Whatever takes time, or ends the connection, is the stream's business.
-        if (!isDone || (stopped !== USED_UP && this._connection === null)) {
-          this.write(INPUT);
-          return;
-        }
-        if (stopped === USED_UP) break;
-        count = this._connection.fill(base, false);
-      }
-      this._isInput = false;
-    } finally {
-      endDelivery();
-    }
-  }
-
-  /**
-   * Delivers messages that lie whole in memory, which by far the most do.
-   *
-   * @returns {boolean} whether that were all items; the others are kept
-   */
-  _deliverMessages(base, end, stopped) {
-    const { buffer: memory, byteOffset: offset } = this._arena;
-    let at = base;
-    cells[TOP] = end;
-    try {
-      while (at < end) {
-        const head = cells[at];
-        const isBinary = (head & KIND_MASK) === BINARY;
-        const length = cells[at + 2] >>> 0;
-        let data;
-        if (
-          (isBinary && this._binaryType !== 'nodebuffer') ||
-          length === 0 ||
-          this._limitsChanged ||
-          !this._allowSynchronousEvents
-        ) {
-          this._keep(at, end, stopped);
-          return false;
-        } else if (head === TEXT_IN_CHUNK || head === BINARY_IN_CHUNK) {
-          data = new FastBuffer(memory, offset + (cells[at + 1] >>> 0), length);
-        } else if (head === TEXT_FETCHED || head === BINARY_FETCHED) {
-          data = this._fetched[cells[at + 1]];
-        } else {
-          this._keep(at, end, stopped);
-          return false;
-        }
-        at += STRIDE;
-        this._isInflating = false;
-        // Past the listener that would only pass it on.
-        if (this._events.message === this._onMessage && this.emit === emit) {
-          this[kWebSocket].emit('message', data, isBinary);
-        } else {
-          this.emit('message', data, isBinary);
-        }
-      }
-      return true;
-    } catch (error) {
-      // What is left is delivered a little later, when the exception was handled.
-      this._keep(at, end, stopped);
-      this._hasThrown = true;
-      this.write(INPUT);
-      throw error;
-    } finally {
-      cells[TOP] = base;
     }
   }
 
@@ -438,8 +296,8 @@ class Receiver extends Writable {
    */
   _decode(base) {
     const single = !this._allowSynchronousEvents;
+    if (this._pending !== null) return this._restore(base, single);
     if (this._isInput) {
-      if (this._pending !== null) return this._restore(base, single);
       if (this._connection !== null) return this._connection.fill(base, single);
       // The connection is gone; this is what it had still read.
       this._isInput = false;
@@ -476,6 +334,8 @@ class Receiver extends Writable {
    */
   _deliver(base, count, inflated = false) {
     const end = base + count * STRIDE;
+    // Whatever decoding has stopped for, it can go on behind a frame that was inflated.
+    const stopped = inflated ? MORE : cells[STOPPED];
     const { buffer: memory, byteOffset: offset } = this._isInput ? this._arena : this._chunk;
     let at = base;
     cells[TOP] = end;
@@ -526,11 +386,17 @@ class Receiver extends Writable {
       }
       return true;
     } catch (error) {
-      this._postpone(at, end);
+      this._keep(at, end, stopped);
+      this._goOnLater();
       throw error;
     } finally {
       cells[TOP] = base;
     }
+  }
+
+  /** A listener has thrown: what is left is delivered a little later, when the exception was handled. */
+  _goOnLater() {
+    setTimeout(() => this._advance(), AFTER_EXCEPTION);
   }
 
   /** Delivers an item in a turn of its own. */
@@ -538,33 +404,9 @@ class Receiver extends Writable {
     try {
       this._emitItem(kind, data);
     } catch (error) {
-      setTimeout(() => this._advance(), AFTER_EXCEPTION);
+      this._goOnLater();
       throw error;
     }
-    this._advance();
-  }
-
-  /**
-   * A listener has thrown: what is left of the chunk is delivered a little later, when the exception was handled.
-   *
-   * @param {number} at where the next descriptor lies
-   * @param {number} end where they end
-   */
-  _postpone(at, end) {
-    const items = [];
-    for (; at < end; at += STRIDE) {
-      items.push([cells[at], cells[at + 1] >>> 0, cells[at + 2] >>> 0, cells[at + 3]]);
-    }
-    setTimeout(() => this._redeliver(items), AFTER_EXCEPTION);
-  }
-
-  /** @param {number[][]} items descriptors that were set aside */
-  _redeliver(items) {
-    const base = cells[TOP];
-    const room = Math.floor((CAPACITY - base) / STRIDE);
-    const now = items.slice(0, room);
-    now.forEach((item, index) => cells.set(item, base + index * STRIDE));
-    if (!this._deliver(base, now.length)) return;
     this._advance();
   }
 
@@ -701,6 +543,26 @@ class Receiver extends Writable {
     this._contents = EMPTY_BUFFER;
     if (goOn) this._advance();
   }
+}
+
+/** Limits that may be changed at any time, as fields of their own with what makes a value of them. */
+const LIMITS = {
+  maxBufferedChunks: (value) => value | 0,
+  maxFragments: (value) => value | 0,
+  maxPayload: (value) => value | 0,
+  skipUTF8Validation: (value) => !!value
+};
+
+for (const [name, convert] of Object.entries(LIMITS)) {
+  Object.defineProperty(Receiver.prototype, `_${name}`, {
+    configurable: true,
+    get() {
+      return this._limits[name];
+    },
+    set(value) {
+      this._limit(name, convert(value));
+    }
+  });
 }
 
 /** Where the bytes lie that a descriptor speaks of. */

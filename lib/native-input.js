@@ -1,0 +1,134 @@
+'use strict';
+
+const { Writable } = require('stream');
+
+const {
+  cells,
+  BINARY,
+  BINARY_FETCHED,
+  BINARY_IN_CHUNK,
+  INPUT,
+  KIND_MASK,
+  STOPPED,
+  STRIDE,
+  TEXT_FETCHED,
+  TEXT_IN_CHUNK,
+  TOP,
+  USED_UP
+} = require('./inbox');
+const { FastBuffer } = require('./buffers');
+const { kWebSocket } = require('./constants');
+const { beginDelivery, endDelivery } = require('./outbox');
+
+/*
+ * The short way of a native connection's input to the listeners: a receiver that waits for nothing need not have it
+ * written to it as to a stream. Whatever is out of the ordinary is left to the receiver itself.
+ */
+
+const { emit, write } = Writable.prototype;
+
+/** Whether input need not wait for anything, so that it may go past the machinery of a stream. */
+function isIdle(receiver) {
+  const state = receiver._writableState;
+  return (
+    state.length === 0 &&
+    !state.ending &&
+    !state.destroyed &&
+    state.corked === 0 &&
+    !receiver._errored &&
+    receiver.write === write
+  );
+}
+
+/**
+ * Delivers input of a native connection that is described in the inbox already.
+ *
+ * @param {import('./receiver')} receiver
+ * @param {number} count how many items there are; -1: none is described yet
+ */
+function takeInput(receiver, count) {
+  if (count < 0) {
+    receiver.write(INPUT);
+    return;
+  }
+  const base = cells[TOP];
+  if (!isIdle(receiver)) {
+    receiver._keep(base, base + count * STRIDE, cells[STOPPED]);
+    receiver.write(INPUT);
+    return;
+  }
+
+  receiver._isInput = true;
+  receiver._limitsChanged = false;
+  beginDelivery();
+  try {
+    for (;;) {
+      const stopped = cells[STOPPED];
+      const isDone = deliverMessages(receiver, base, base + count * STRIDE, stopped);
+      // Whatever takes time, or ends the connection, is the stream's business.
+      if (!isDone || (stopped !== USED_UP && receiver._connection === null)) {
+        receiver.write(INPUT);
+        return;
+      }
+      if (stopped === USED_UP) break;
+      count = receiver._connection.fill(base, false);
+    }
+    receiver._isInput = false;
+  } finally {
+    endDelivery();
+  }
+}
+
+/**
+ * Delivers messages that lie whole in memory, which by far the most do.
+ *
+ * @returns {boolean} whether these were all items; the others are kept
+ */
+function deliverMessages(receiver, base, end, stopped) {
+  const { buffer: memory, byteOffset: offset } = receiver._arena;
+  let at = base;
+  cells[TOP] = end;
+  try {
+    while (at < end) {
+      const head = cells[at];
+      const isBinary = (head & KIND_MASK) === BINARY;
+      const length = cells[at + 2] >>> 0;
+      let data;
+      if (
+        (isBinary && receiver._binaryType !== 'nodebuffer') ||
+        length === 0 ||
+        receiver._limitsChanged ||
+        !receiver._allowSynchronousEvents
+      ) {
+        receiver._keep(at, end, stopped);
+        return false;
+      } else if (head === TEXT_IN_CHUNK || head === BINARY_IN_CHUNK) {
+        data = new FastBuffer(memory, offset + (cells[at + 1] >>> 0), length);
+      } else if (head === TEXT_FETCHED || head === BINARY_FETCHED) {
+        data = receiver._fetched[cells[at + 1]];
+      } else {
+        receiver._keep(at, end, stopped);
+        return false;
+      }
+      at += STRIDE;
+      receiver._isInflating = false;
+      // Past the listener that would only pass it on.
+      if (receiver._events.message === receiver._onMessage && receiver.emit === emit) {
+        receiver[kWebSocket].emit('message', data, isBinary);
+      } else {
+        receiver.emit('message', data, isBinary);
+      }
+    }
+    return true;
+  } catch (error) {
+    // What is left is delivered a little later, when the exception was handled.
+    receiver._keep(at, end, stopped);
+    receiver._hasThrown = true;
+    receiver.write(INPUT);
+    throw error;
+  } finally {
+    cells[TOP] = base;
+  }
+}
+
+module.exports = { takeInput };
