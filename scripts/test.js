@@ -19,6 +19,9 @@ const TRANSPORTS = [
 /** Tests to which the transport makes no difference, or which choose it themselves: they run once. */
 const WITHOUT_TRANSPORT = ['native-binary.test.js', 'transport-threads.test.js', 'types.test.js'];
 
+/** What stands for all platforms of a system that other code is compiled for. */
+const PLATFORMS = ['aarch64-apple-darwin', 'x86_64-pc-windows-msvc'];
+
 // Far beyond what any test file takes: it only ends one that hangs.
 const HANG_MS = 10 * 60 * 1000;
 
@@ -37,6 +40,22 @@ function lint() {
   cargo(['clippy', '--', '-D', 'warnings']);
   // The tests are built without the binding, whose Node-API symbols only a running Node has.
   cargo(['clippy', '--all-targets', '--no-default-features', '--', '-D', 'warnings']);
+  for (const target of otherPlatforms()) {
+    announce(`Lint: cargo clippy for ${target}`);
+    cargo(['clippy', '--target', target, '--', '-D', 'warnings']);
+  }
+}
+
+/**
+ * Platforms of other systems that the Rust toolchain can compile for (`rustup target add` brings them): code that is not
+ * for this system is at least compiled.
+ *
+ * @returns {string[]}
+ */
+function otherPlatforms() {
+  const { stdout } = run('rustc', ['--print', 'sysroot'], { stdio: 'pipe' });
+  const platforms = path.join(stdout.toString().trim(), 'lib', 'rustlib');
+  return PLATFORMS.filter((target) => fs.existsSync(path.join(platforms, target)));
 }
 
 function rust() {

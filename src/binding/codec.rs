@@ -1,9 +1,6 @@
 //! Entry points of permessage-deflate: one codec (a compressor and a decompressor) for each `PerMessageDeflate`.
 
-use std::ptr;
 use std::sync::{Arc, Mutex};
-
-use napi::sys;
 
 use super::environment::Environment;
 use super::jobs::Callback;
@@ -168,22 +165,6 @@ fn take_result(call: &Call) -> Outcome<()> {
     result.clear();
     result.shrink_to(KEPT_RESULT);
     Ok(())
-}
-
-/// A Buffer that holds a copy of `bytes`.
-pub(super) fn buffer(env: sys::napi_env, bytes: &[u8]) -> sys::napi_value {
-    let mut value = ptr::null_mut();
-    // SAFETY: pointer and length describe `bytes`; a failure leaves null and a pending exception.
-    unsafe {
-        sys::napi_create_buffer_copy(
-            env,
-            bytes.len(),
-            bytes.as_ptr().cast(),
-            ptr::null_mut(),
-            &mut value,
-        )
-    };
-    value
 }
 
 /// What a job on the runtime has to tell: the length of its result, which `takeResult` copies out, or -1.

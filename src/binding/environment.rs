@@ -14,6 +14,7 @@ use super::codec::Codec;
 use super::jobs::Jobs;
 use super::receive::STRIDE;
 use super::shared::Shared;
+#[cfg(unix)]
 use super::transport::Transport;
 use crate::deflate::Pool;
 use crate::reactor::{Failure, Inbound};
@@ -41,10 +42,12 @@ pub struct Environment {
     /// Why a codec has failed last.
     pub last_failure: RefCell<Option<Failure>>,
     /// The connections that are read and written here.
+    #[cfg(unix)]
     pub transport: Transport,
 }
 
 /// Where in the inbox JavaScript keeps the index of its first free cell.
+#[cfg(unix)]
 const TOP: usize = 2;
 
 /// Failures that JavaScript knows by number. It may ask for one late, or never.
@@ -90,6 +93,7 @@ impl Environment {
     }
 
     /// Where in the inbox descriptors may be written.
+    #[cfg(unix)]
     pub fn first_free(&self) -> usize {
         let top = self.inbox.get(TOP);
         top.and_then(|top| usize::try_from(top).ok())
@@ -109,6 +113,7 @@ impl Environment {
             spare: RefCell::new(Vec::new()),
             failures: Failures::default(),
             last_failure: RefCell::new(None),
+            #[cfg(unix)]
             transport: Transport::default(),
         });
         let data = Box::into_raw(Box::new(environment)).cast::<c_void>();

@@ -25,6 +25,7 @@ const IN_STORE: i32 = 1;
 const IN_CONTROL: i32 = 2;
 const IN_COMPRESSED: i32 = 3;
 /// In the input of a connection that is read here.
+#[cfg(unix)]
 pub(super) const IN_INPUT: i32 = 4;
 const SUPPLIED: i32 = 5;
 /// In memory that JavaScript has lent.

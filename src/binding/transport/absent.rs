@@ -2,10 +2,6 @@
 
 use crate::binding::raw::{raw_functions, Call, Outcome};
 
-/// Nothing to keep.
-#[derive(Default)]
-pub struct Transport;
-
 raw_functions!(export: "nativeStart" => start);
 
 fn start(_call: &Call) -> Outcome<bool> {

@@ -25,7 +25,6 @@ use std::rc::Rc;
 
 use napi::sys;
 
-use super::codec::buffer;
 use super::environment::Environment;
 use super::raw::{check, raw_functions, Call, Fault, Outcome, Reply};
 use super::receive::array;
@@ -359,4 +358,20 @@ fn close(call: &Call) -> Outcome<()> {
     } else {
         Err(NO_CONNECTION)
     }
+}
+
+/// A Buffer that holds a copy of `bytes`.
+fn buffer(env: sys::napi_env, bytes: &[u8]) -> sys::napi_value {
+    let mut value = ptr::null_mut();
+    // SAFETY: pointer and length describe `bytes`; a failure leaves null and a pending exception.
+    unsafe {
+        sys::napi_create_buffer_copy(
+            env,
+            bytes.len(),
+            bytes.as_ptr().cast(),
+            ptr::null_mut(),
+            &mut value,
+        )
+    };
+    value
 }
