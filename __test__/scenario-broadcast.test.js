@@ -85,6 +85,26 @@ describe('A broadcast', () => {
     }
   });
 
+  it('keeps its order at each of many clients, while others leave', async (t) => {
+    const { wss, clients } = await openRoom(t, 300);
+    const staying = clients.slice(30);
+    const rounds = 40;
+    const arrivals = staying.map((client) => collect(client, 'message', rounds));
+
+    for (let round = 0; round < rounds; round++) {
+      broadcast(wss, Buffer.alloc((round % 5) * 3000 + 1, round), { binary: true });
+      if (round < 30) clients[round].terminate();
+      // What is sent in one turn leaves together.
+      if (round % 3 === 0) await new Promise(setImmediate);
+    }
+
+    for (const received of await Promise.all(arrivals)) {
+      for (const [round, [data]] of received.entries()) {
+        assert.ok(data.equals(Buffer.alloc((round % 5) * 3000 + 1, round)), `message ${round}`);
+      }
+    }
+  });
+
   it('passes over a client that has begun to close', async (t) => {
     const { wss, clients } = await openRoom(t, 2);
     const [leaving, staying] = wss.clients;

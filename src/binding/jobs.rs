@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use napi::sys;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::environment::Environment;
 use super::raw::{check, Outcome};
@@ -17,7 +17,7 @@ use super::raw::{check, Outcome};
 pub type Completion = Box<dyn FnOnce(&Environment) + Send>;
 
 /// The most threads that jobs of one environment use.
-const MAX_THREADS: usize = 4;
+pub const MAX_THREADS: usize = 4;
 
 /// The jobs of one environment. The runtime and the way back are made with the first job.
 #[derive(Default)]
@@ -66,17 +66,22 @@ impl Jobs {
             unsafe { sys::napi_ref_threadsafe_function(environment.env, wake) };
         }
         let (wake, done) = (Wake(wake), Arc::clone(&self.done));
-        let mut runtime = self.runtime.borrow_mut();
-        let runtime = match &mut *runtime {
-            Some(runtime) => runtime,
-            none => none.insert(start()?),
-        };
-        runtime.spawn(async move {
+        self.runtime()?.spawn(async move {
             let completion = work();
             lock(&done).push_back(completion);
             wake.call();
         });
         Ok(())
+    }
+
+    /// The runtime, for work of which nobody waits for the end.
+    pub fn runtime(&self) -> Outcome<Handle> {
+        let mut runtime = self.runtime.borrow_mut();
+        let runtime = match &mut *runtime {
+            Some(runtime) => runtime,
+            none => none.insert(start()?),
+        };
+        Ok(runtime.handle().clone())
     }
 
     fn wake_up(&self, environment: &Rc<Environment>) -> Outcome<sys::napi_threadsafe_function> {
@@ -127,10 +132,14 @@ impl Jobs {
     }
 }
 
+/// How many processors this process may use.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| count.get())
+}
+
 fn start() -> Outcome<Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, |count| count.get());
     Builder::new_multi_thread()
-        .worker_threads(cores.min(MAX_THREADS))
+        .worker_threads(processors().min(MAX_THREADS))
         .thread_name("oxws-jobs")
         .build()
         .map_err(|error| super::raw::Fault::Other(format!("cannot start the runtime: {error}")))

@@ -4,6 +4,8 @@
 mod backlog;
 #[cfg(unix)]
 mod connection;
+#[cfg(unix)]
+pub mod fan_out;
 mod inbound;
 #[cfg(unix)]
 mod input;

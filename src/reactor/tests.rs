@@ -1,10 +1,14 @@
 //! Connections on socket pairs, without Node.
 
+use std::cell::Cell;
 use std::io::{IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::channel;
+use std::thread;
 
+use super::fan_out::{send_all, Share};
 use super::{Connection, Inbound, Input, Item, LastCopy, Place, Read, Step};
 use crate::protocol::{mask_frames, Config, Limits, MessageKind, Role};
 
@@ -131,6 +135,37 @@ fn what_is_sent_to_many_is_copied_once_and_arrives_everywhere() {
     for ((connection, peer), sent) in pairs.iter_mut().zip(&sent) {
         assert!(connection.queued() > 0);
         assert!(drain_to(connection, peer) == *sent);
+    }
+}
+
+#[test]
+fn what_several_threads_send_arrives_in_order_at_each_connection() {
+    let mut pairs: Vec<_> = (0..100).map(|_| pair()).collect();
+    let rounds: Vec<Vec<u8>> = (1..40).map(|round| pattern(round * 401)).collect();
+    let (late, latecomers) = channel::<Box<dyn FnOnce() + Send>>();
+    for (number, round) in rounds.iter().enumerate() {
+        let (head, tail) = round.split_at(number);
+        let pieces = [IoSlice::new(head), IoSlice::new(tail)];
+        let shares = pairs.iter_mut().map(|(connection, _)| Share {
+            connection,
+            pieces: &pieces,
+        });
+        let asked = Cell::new(0);
+        // Two helpers come at once, one when all is over.
+        send_all(shares.collect(), 3, |help| {
+            if asked.replace(asked.get() + 1) < 2 {
+                thread::spawn(help);
+            } else {
+                late.send(help).unwrap();
+            }
+        });
+    }
+    let sent = rounds.concat();
+    for (connection, peer) in &mut pairs {
+        assert!(drain_to(connection, peer) == sent);
+    }
+    for help in latecomers.try_iter() {
+        help();
     }
 }
 

@@ -19,6 +19,7 @@ use super::polled::{Polled, Watcher};
 use super::threaded::Pool;
 use super::turns::Turns;
 use crate::binding::environment::Environment;
+use crate::binding::jobs::{processors, MAX_THREADS};
 use crate::binding::raw::Reply;
 use crate::binding::shared::Shared;
 use crate::reactor::uv::Library;
@@ -66,6 +67,8 @@ pub struct Driver {
     /// For each record of a flush the next one of the same connection.
     pub(super) next_record: RefCell<Vec<usize>>,
     pub(super) dirty: RefCell<Vec<usize>>,
+    /// How many other threads may take part in a flush.
+    pub(super) helpers: usize,
     /// What was sent to many in this turn of the loop and not taken by all.
     pub(super) last_copy: RefCell<LastCopy>,
     /// How often JavaScript was told of input in this turn of the loop.
@@ -105,6 +108,7 @@ impl Driver {
             scratch: RefCell::default(),
             next_record: RefCell::default(),
             dirty: RefCell::default(),
+            helpers: processors().min(MAX_THREADS + 1) - 1,
             last_copy: RefCell::default(),
             told: Cell::new(0),
             is_flush_put_off: Cell::new(false),

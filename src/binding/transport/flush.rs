@@ -3,13 +3,17 @@
 use std::io::IoSlice;
 use std::mem;
 use std::ops::Range;
+use std::ptr;
 
 use slab::Slab;
+use tokio::runtime::Handle;
 
 use super::driver::Driver;
 use super::link::{Link, Pump, NONE};
 use super::threaded::Pool;
+use crate::binding::jobs::Jobs;
 use crate::protocol::mask_frames;
+use crate::reactor::fan_out::{send_all, Share};
 
 /// Where in the control array stands how many connections were found broken.
 pub(super) const BROKEN: usize = 1;
@@ -19,6 +23,9 @@ const URGENT: usize = 2;
 /// Where in the control array the records begin, and how many numbers each has.
 const FIRST_RECORD: usize = 4;
 const RECORD: usize = 4;
+
+/// From this many connections on, the system calls of a flush take so long that it is worth waking others.
+const MANY_CONNECTIONS: usize = 256;
 
 impl Driver {
     /// Sends two pieces at once, after what was recorded before.
@@ -31,6 +38,15 @@ impl Driver {
 
     /// Hands everything that JavaScript has recorded over to the kernel, one system call for each connection.
     pub fn flush(&self) {
+        self.flush_with(None);
+    }
+
+    /// As [`Driver::flush`]. If it concerns many connections, threads of the runtime help if they have nothing to do.
+    pub fn flush_widely(&self, jobs: &Jobs) {
+        self.flush_with((self.helpers > 0).then_some(jobs));
+    }
+
+    fn flush_with(&self, jobs: Option<&Jobs>) {
         let count = self.records();
         if count == 0 {
             return;
@@ -46,35 +62,76 @@ impl Driver {
         self.sort_records(count, slab, &mut links, &mut dirty, pool.as_deref());
 
         let slab: &[u8] = slab;
-        let next = self.next_record.borrow();
-        let mut pieces: Vec<IoSlice> = Vec::new();
-        for id in dirty.drain(..) {
-            let Some(link) = links.get_mut(id) else {
-                continue;
-            };
-            pieces.clear();
-            let mut record = link.records.0;
-            let mut open = 0..0;
-            while record != NONE {
-                let (_, range) = self.record(record);
-                record = next.get(record).copied().unwrap_or(NONE);
-                // Neighbours in the slab go as one piece.
-                if range.start == open.end {
-                    open.end = range.end;
-                } else {
-                    add_piece(&mut pieces, slab, mem::replace(&mut open, range));
+        let helpers = jobs.filter(|_| pool.is_none() && dirty.len() >= MANY_CONNECTIONS);
+        match helpers.and_then(|jobs| jobs.runtime().ok()) {
+            Some(runtime) => self.send_shared(&dirty, slab, &mut links, &runtime),
+            None => {
+                let mut pieces = Vec::new();
+                for &id in dirty.iter() {
+                    if let Some(link) = links.get_mut(id) {
+                        pieces.clear();
+                        self.gather(link, slab, &mut pieces);
+                        self.send_pieces(id, link, &pieces);
+                    }
                 }
             }
-            add_piece(&mut pieces, slab, open);
-            link.records = (NONE, NONE);
-            self.send_pieces(id, link, &pieces);
         }
+        dirty.clear();
         // Not before: what was sent here would have to wait for it.
         if let Some(pool) = pool {
             pool.release_batches();
         }
         self.control.set(0, 0);
         self.control.set(URGENT, 0);
+    }
+
+    /// Adds what a connection is to send to `pieces`.
+    fn gather<'a>(&self, link: &mut Link, slab: &'a [u8], pieces: &mut Vec<IoSlice<'a>>) {
+        let next = self.next_record.borrow();
+        let mut record = link.records.0;
+        let mut open = 0..0;
+        while record != NONE {
+            let (_, range) = self.record(record);
+            record = next.get(record).copied().unwrap_or(NONE);
+            // Neighbours in the slab go as one piece.
+            if range.start == open.end {
+                open.end = range.end;
+            } else {
+                add_piece(pieces, slab, mem::replace(&mut open, range));
+            }
+        }
+        add_piece(pieces, slab, open);
+        link.records = (NONE, NONE);
+    }
+
+    /// Sends to many connections together with others.
+    fn send_shared(&self, ids: &[usize], slab: &[u8], links: &mut Slab<Link>, runtime: &Handle) {
+        let mut pieces = Vec::with_capacity(self.records());
+        let mut parts = Vec::with_capacity(ids.len());
+        for &id in ids {
+            let start = pieces.len();
+            let Some(link) = links.get_mut(id) else {
+                continue;
+            };
+            self.gather(link, slab, &mut pieces);
+            if let Pump::Loop(polled) = &mut link.pump {
+                parts.push((ptr::from_mut(&mut polled.connection), start..pieces.len()));
+            }
+        }
+        let shares = parts.iter().map(|(connection, range)| Share {
+            // SAFETY: the ids are different ones (`sort_records` lists each once), so that this is the only reference to
+            // the connection, which stays where it is: `links` is not touched before all is sent.
+            connection: unsafe { &mut **connection },
+            pieces: pieces.get(range.clone()).unwrap_or_default(),
+        });
+        send_all(shares.collect(), self.helpers, |help| {
+            runtime.spawn(async move { help() });
+        });
+        for &id in ids {
+            if let Some(link) = links.get_mut(id) {
+                self.after_sending(id, link);
+            }
+        }
     }
 
     fn send_pieces(&self, id: usize, link: &mut Link, pieces: &[IoSlice]) {

@@ -65,7 +65,7 @@ impl uv::Owner for Turner {
             Turn::Idle => driver.tell_ready(&self.environment),
             Turn::Prepare => {
                 if !driver.is_flush_put_off.get() {
-                    driver.flush();
+                    driver.flush_widely(&self.environment.jobs);
                     driver.tell_broken();
                 }
                 driver.last_copy.borrow_mut().forget();
@@ -75,7 +75,7 @@ impl uv::Owner for Turner {
                 driver.read_first(&self.environment);
                 driver.watch_first();
                 if !driver.puts_off_flush() {
-                    driver.flush();
+                    driver.flush_widely(&self.environment.jobs);
                     driver.tell_broken();
                 }
             }
