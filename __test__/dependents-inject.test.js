@@ -14,7 +14,7 @@ const { describe, it } = require('node:test');
 const WebSocket = require('./support/package.js');
 const { duplexPair } = require('./support/duplex-pair.js');
 const { closeOf, collect } = require('./support/pair.js');
-const { maskedFrame } = require('./support/wire.js');
+const { maskedFrame } = require('./support/frames.js');
 
 /** Two streams made of two pipes. */
 function pipedPair() {

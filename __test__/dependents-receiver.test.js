@@ -10,7 +10,7 @@ const { once } = require('node:events');
 const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
-const { OPCODE, closePayload, maskedFrame } = require('./support/wire.js');
+const { OPCODE, closePayload, maskedFrame } = require('./support/frames.js');
 const {
   closeOf,
   collect,

@@ -11,7 +11,8 @@ const net = require('node:net');
 const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
-const { FrameReader, buildFrame, maskedFrame } = require('./support/wire.js');
+const { FrameReader } = require('./support/frame-reader.js');
+const { frame, maskedFrame } = require('./support/frames.js');
 const {
   closeOf,
   collect,
@@ -270,7 +271,7 @@ describe('writing to _socket', () => {
     const { server, frames } = await openToRawPeer(t);
     for (let i = 0; i < 5; i++) {
       server.send(`message ${i}`);
-      server._socket.write(buildFrame({ payload: `raw ${i}` }));
+      server._socket.write(frame({ payload: `raw ${i}` }));
     }
     server.send('last');
     const payloads = (await frames.take(11)).map(({ payload }) => String(payload));
@@ -290,7 +291,7 @@ describe('writing to _socket', () => {
       server.send(big);
       count++;
     }
-    server._socket.write(buildFrame({ payload: 'raw' }));
+    server._socket.write(frame({ payload: 'raw' }));
     server.send('last');
     socket.resume();
     const sent = await frames.take(count + 2);
@@ -319,9 +320,9 @@ describe('writing to _socket', () => {
     assert.deepStrictEqual(
       Buffer.concat(written),
       Buffer.concat([
-        buildFrame({ payload: 'one' }),
-        buildFrame({ opcode: 2, payload: Buffer.alloc(300, 'two') }),
-        buildFrame({ opcode: 9, payload: 'three' })
+        frame({ payload: 'one' }),
+        frame({ opcode: 2, payload: Buffer.alloc(300, 'two') }),
+        frame({ opcode: 9, payload: 'three' })
       ])
     );
   });
@@ -347,7 +348,7 @@ describe('writing to _socket', () => {
     const closed = closeOf(server);
     server.send('one');
     server.send(Buffer.alloc(1024 * 1024));
-    server._socket.end(buildFrame({ payload: 'the end' }));
+    server._socket.end(frame({ payload: 'the end' }));
     const sent = await frames.rest();
 
     assert.deepStrictEqual(
@@ -474,7 +475,7 @@ describe('frames written by others', () => {
   it('are read by a client like the frames of its server', async (t) => {
     const { client, server } = await openPair(t);
     const received = collect(client, 'message', 2);
-    server._socket.write(buildFrame({ payload: 'raw' }));
+    server._socket.write(frame({ payload: 'raw' }));
     server.send('sent');
 
     assert.deepStrictEqual(

@@ -11,7 +11,7 @@ const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
 const { lib } = require('./support/internals.js');
-const { OPCODE, maskedFrame } = require('./support/wire.js');
+const { OPCODE, maskedFrame } = require('./support/frames.js');
 const {
   closeOf,
   failureOf,

@@ -8,7 +8,8 @@ const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
 const { duplexPair } = require('./support/duplex-pair.js');
-const { OPCODE, FrameReader, closePayload, maskedFrame } = require('./support/wire.js');
+const { FrameReader } = require('./support/frame-reader.js');
+const { OPCODE, closePayload, maskedFrame } = require('./support/frames.js');
 const {
   collect,
   openHttpServer,

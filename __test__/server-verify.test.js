@@ -7,7 +7,7 @@ const https = require('node:https');
 const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
-const { maskedFrame } = require('./support/wire.js');
+const { maskedFrame } = require('./support/frames.js');
 const {
   failureOf,
   openHttpServer,

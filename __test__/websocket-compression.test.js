@@ -6,7 +6,7 @@ const { describe, it } = require('node:test');
 const zlib = require('node:zlib');
 
 const WebSocket = require('./support/package.js');
-const { OPCODE, maskedFrame } = require('./support/wire.js');
+const { OPCODE, maskedFrame } = require('./support/frames.js');
 const {
   closeOf,
   collect,

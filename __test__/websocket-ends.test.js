@@ -8,7 +8,7 @@ const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
 const { closeOf, openPair, openServer, turn } = require('./support/pair.js');
-const { maskedFrame } = require('./support/wire.js');
+const { maskedFrame } = require('./support/frames.js');
 const { connectRaw } = require('./support/raw-peer.js');
 
 const byThread =

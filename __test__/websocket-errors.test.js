@@ -5,7 +5,7 @@ const { once } = require('node:events');
 const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
-const { OPCODE, buildFrame, closePayload, maskedFrame } = require('./support/wire.js');
+const { OPCODE, closePayload, frame, maskedFrame } = require('./support/frames.js');
 const { failureOf, logEvents, openPair, openServer, startClient } = require('./support/pair.js');
 const { connectRaw, serveRaw } = require('./support/raw-peer.js');
 
@@ -30,7 +30,7 @@ const VIOLATIONS = [
   })),
   ...[126, 127].map((length) => ({
     what: `a control frame with the length ${length}`,
-    frames: (build) => build({ opcode: OPCODE.PING, length: length === 126 ? 126 : 65536 }),
+    frames: (build) => build({ opcode: OPCODE.PING, declaredLength: length === 126 ? 126 : 65536 }),
     code: 'WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH',
     closeCode: 1002,
     message: `Invalid WebSocket frame: invalid payload length ${length}`
@@ -99,21 +99,21 @@ const VIOLATIONS = [
   })),
   {
     what: 'a length beyond 2^53 - 1',
-    frames: (build) => build({ opcode: OPCODE.BINARY, length: 2n ** 53n }),
+    frames: (build) => build({ opcode: OPCODE.BINARY, declaredLength: 2n ** 53n }),
     code: 'WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH',
     closeCode: 1009,
     message: 'Unsupported WebSocket frame: payload length > 2^53 - 1'
   },
   {
     what: 'a length of all ones',
-    frames: (build) => build({ opcode: OPCODE.BINARY, length: 2n ** 64n - 1n }),
+    frames: (build) => build({ opcode: OPCODE.BINARY, declaredLength: 2n ** 64n - 1n }),
     code: 'WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH',
     closeCode: 1009,
     message: 'Unsupported WebSocket frame: payload length > 2^53 - 1'
   },
   {
     what: 'a message longer than maxPayload',
-    frames: (build) => build({ opcode: OPCODE.BINARY, length: 104_857_601 }),
+    frames: (build) => build({ opcode: OPCODE.BINARY, declaredLength: 104_857_601 }),
     code: 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH',
     closeCode: 1009,
     message: 'Max payload size exceeded'
@@ -179,7 +179,7 @@ describe('a server closes the connection', () => {
       closeCode: 1002,
       message: 'Invalid WebSocket frame: MASK must be set'
     };
-    await assertViolation(server, peer, violation, buildFrame({ payload: 'clear' }));
+    await assertViolation(server, peer, violation, frame({ payload: 'clear' }));
   });
 });
 
@@ -187,7 +187,7 @@ describe('a client closes the connection', () => {
   for (const violation of VIOLATIONS) {
     it(`with ${violation.closeCode} and ${violation.code} for ${violation.what}`, async (t) => {
       const { client, ...peer } = await openToRawServer(t);
-      await assertViolation(client, peer, violation, violation.frames(buildFrame));
+      await assertViolation(client, peer, violation, violation.frames(frame));
     });
   }
 
@@ -275,7 +275,7 @@ describe('skipUTF8Validation', () => {
 
     for (const [end, peer, build] of [
       [server, client, maskedFrame],
-      [ws, socket, buildFrame]
+      [ws, socket, frame]
     ]) {
       peer.write(build({ payload: invalid }));
       assert.deepStrictEqual(await once(end, 'message'), [invalid, false]);

@@ -5,7 +5,7 @@ const { once } = require('node:events');
 const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
-const { buildFrame } = require('./support/wire.js');
+const { frame } = require('./support/frames.js');
 const { collect, openPair, openServer, startClient, urlOf } = require('./support/pair.js');
 const { serveRaw } = require('./support/raw-peer.js');
 
@@ -314,7 +314,7 @@ describe('the events', () => {
     const client = startClient(t, url);
     const [{ socket }] = await Promise.all([peer(), once(client, 'open')]);
     const seen = new Promise((resolve) => (client.onerror = resolve));
-    socket.write(buildFrame({ rsv2: true }));
+    socket.write(frame({ rsv2: true }));
     const event = await seen;
 
     assert.strictEqual(event.message, 'Invalid WebSocket frame: RSV2 and RSV3 must be clear');

@@ -8,7 +8,7 @@ const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
 const { runInChild } = require('./support/child.js');
-const { buildFrame } = require('./support/wire.js');
+const { frame } = require('./support/frames.js');
 const {
   failureOf,
   logEvents,
@@ -52,7 +52,7 @@ describe('a handshake that succeeds', () => {
   });
 
   it('delivers a message that came in the packet of the answer, after open', async (t) => {
-    const { url } = await serveRaw(t, { follow: buildFrame({ payload: 'early' }) });
+    const { url } = await serveRaw(t, { follow: frame({ payload: 'early' }) });
     const client = startClient(t, url);
     const log = logEvents(client, ['open', 'message'], (event, data) => `${event} ${data}`);
     await once(client, 'message');

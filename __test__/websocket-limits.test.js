@@ -6,7 +6,8 @@ const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
 const { duplexPair } = require('./support/duplex-pair.js');
-const { OPCODE, FrameReader, buildFrame, maskedFrame } = require('./support/wire.js');
+const { FrameReader } = require('./support/frame-reader.js');
+const { OPCODE, frame, maskedFrame } = require('./support/frames.js');
 const { collect, failureOf, openPair, openServer, startClient } = require('./support/pair.js');
 const { connectRaw, serveRaw } = require('./support/raw-peer.js');
 
@@ -120,7 +121,7 @@ describe('maxPayload', () => {
 
   it('ends a connection whose client announces more, before that arrives', async (t) => {
     const { server, socket, frames } = await openToRawPeer(t, { maxPayload: 1000 });
-    socket.write(maskedFrame({ length: 1001, payload: '' }).subarray(0, 4));
+    socket.write(maskedFrame({ declaredLength: 1001, payload: '' }).subarray(0, 4));
     await assertExceeded(server, frames, tooLarge);
   });
 
@@ -128,7 +129,7 @@ describe('maxPayload', () => {
     const { url, peer } = await serveRaw(t);
     const client = startClient(t, url, { maxPayload: 1000 });
     const [{ socket, frames }] = await Promise.all([peer(), once(client, 'open')]);
-    socket.write(buildFrame({ length: 2n ** 40n, payload: '' }));
+    socket.write(frame({ declaredLength: 2n ** 40n, payload: '' }));
     await assertExceeded(client, frames, tooLarge);
   });
 
@@ -164,7 +165,7 @@ describe('maxPayload', () => {
 
   it('is no limit when it is 0', async (t) => {
     const { server, socket, frames } = await openToRawPeer(t, { maxPayload: 0 });
-    socket.write(maskedFrame({ length: 2n ** 52n, payload: 'x' }));
+    socket.write(maskedFrame({ declaredLength: 2n ** 52n, payload: 'x' }));
     socket.write('much more to come');
     server.ping();
 
@@ -209,7 +210,7 @@ describe('maxFragments', () => {
     const { url, peer } = await serveRaw(t);
     const client = startClient(t, url, { maxFragments: 2 });
     const [{ socket, frames }] = await Promise.all([peer(), once(client, 'open')]);
-    const piece = (opcode) => buildFrame({ opcode, fin: false });
+    const piece = (opcode) => frame({ opcode, fin: false });
     socket.write(
       Buffer.concat([piece(OPCODE.TEXT), piece(OPCODE.CONTINUATION), piece(OPCODE.CONTINUATION)])
     );
@@ -290,7 +291,7 @@ describe('maxBufferedChunks', () => {
     const failed = assertExceeded(server, frames, tooManyChunks);
     const byte = Buffer.alloc(1);
 
-    near.push(maskedFrame({ length: 1_000_000 }).subarray(0, 14));
+    near.push(maskedFrame({ declaredLength: 1_000_000 }).subarray(0, 14));
     for (let i = 0; i < DEFAULTS.maxBufferedChunks + 1; i++) near.push(byte);
     far.on('end', () => far.end());
     await failed;

@@ -4,7 +4,7 @@ const assert = require('node:assert');
 const { once } = require('node:events');
 const { describe, it } = require('node:test');
 
-const { OPCODE, buildFrame, maskedFrame } = require('./support/wire.js');
+const { OPCODE, frame, maskedFrame } = require('./support/frames.js');
 const { collect, logEvents, openPair, openServer, startClient } = require('./support/pair.js');
 const { connectRaw, serveRaw } = require('./support/raw-peer.js');
 
@@ -89,7 +89,7 @@ describe('binaryType', () => {
 
   it('can be set before the connection opens', async (t) => {
     const { url } = await serveRaw(t, {
-      follow: buildFrame({ opcode: OPCODE.BINARY, payload: 'early' })
+      follow: frame({ opcode: OPCODE.BINARY, payload: 'early' })
     });
     const client = startClient(t, url);
     client.binaryType = 'arraybuffer';

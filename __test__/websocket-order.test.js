@@ -6,7 +6,7 @@ const { once } = require('node:events');
 const { describe, it } = require('node:test');
 
 const { runInChild } = require('./support/child.js');
-const { OPCODE, buildFrame, closePayload, maskedFrame } = require('./support/wire.js');
+const { OPCODE, closePayload, frame, maskedFrame } = require('./support/frames.js');
 const { logEvents, openPair, openServer, startClient, urlOf } = require('./support/pair.js');
 const { connectRaw, serveRaw } = require('./support/raw-peer.js');
 
@@ -251,7 +251,7 @@ describe('the events of a connection', () => {
   });
 
   it('include every message for who starts to listen on open or connection', async (t) => {
-    const { url } = await serveRaw(t, { follow: buildFrame({ payload: 'early' }) });
+    const { url } = await serveRaw(t, { follow: frame({ payload: 'early' }) });
     const client = startClient(t, url);
     const received = new Promise((resolve) => {
       client.on('open', () => client.on('message', (data) => resolve(String(data))));

@@ -5,7 +5,7 @@ const { once } = require('node:events');
 const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
-const { OPCODE, closePayload, maskedFrame } = require('./support/wire.js');
+const { OPCODE, closePayload, maskedFrame } = require('./support/frames.js');
 const {
   closeOf,
   collect,
@@ -125,8 +125,8 @@ for (const [method, opcode] of [
       const [clear, masked] = await frames.take(2);
 
       assert.strictEqual(clear.opcode, opcode);
-      assert.strictEqual(clear.mask, null);
-      assert.notStrictEqual(masked.mask, null);
+      assert.strictEqual(clear.key, null);
+      assert.notStrictEqual(masked.key, null);
       assert.strictEqual(masked.payload.toString(), 'masked');
 
       const { client, server: strict } = await openPair(t);

@@ -6,7 +6,7 @@ const { describe, it } = require('node:test');
 const vm = require('node:vm');
 
 const WebSocket = require('./support/package.js');
-const { OPCODE } = require('./support/wire.js');
+const { OPCODE } = require('./support/frames.js');
 const { collect, openPair, openServer, startClient, urlOf } = require('./support/pair.js');
 const { connectRaw, serveRaw } = require('./support/raw-peer.js');
 
@@ -231,8 +231,8 @@ describe('masking', () => {
     for (let i = 0; i < 8; i++) client.send('the same');
     const sent = await frames.take(8);
 
-    assert.ok(sent.every(({ mask, payload }) => mask && payload.toString() === 'the same'));
-    assert.strictEqual(new Set(sent.map(({ mask }) => mask.toString('hex'))).size, 8);
+    assert.ok(sent.every(({ key, payload }) => key && payload.toString() === 'the same'));
+    assert.strictEqual(new Set(sent.map(({ key }) => key.toString('hex'))).size, 8);
   });
 
   it('is not done by servers', async (t) => {
@@ -240,7 +240,7 @@ describe('masking', () => {
     wss.on('connection', (ws) => ws.send('clear'));
     const { frames } = await connectRaw(t, wss);
 
-    assert.strictEqual((await frames.next()).mask, null);
+    assert.strictEqual((await frames.next()).key, null);
   });
 
   it('can be asked for, or left out, for a message', async (t) => {
@@ -251,14 +251,14 @@ describe('masking', () => {
     client.send('masked', { mask: true });
     const [clear, masked] = await frames.take(2);
 
-    assert.strictEqual(clear.mask, null);
-    assert.notStrictEqual(masked.mask, null);
+    assert.strictEqual(clear.key, null);
+    assert.notStrictEqual(masked.key, null);
 
     const wss = await openServer(t);
     wss.on('connection', (ws) => ws.send('masked', { mask: true }));
     const raw = await connectRaw(t, wss);
     const frame = await raw.frames.next();
-    assert.notStrictEqual(frame.mask, null);
+    assert.notStrictEqual(frame.key, null);
     assert.strictEqual(frame.payload.toString(), 'masked');
   });
 
@@ -282,7 +282,7 @@ describe('masking', () => {
     const sent = await frames.take(5);
 
     assert.deepStrictEqual(
-      sent.map(({ mask }) => mask),
+      sent.map(({ key }) => key),
       keys
     );
     assert.strictEqual(sent[0].payload.toString(), 'text');

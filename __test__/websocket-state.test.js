@@ -5,7 +5,7 @@ const { once } = require('node:events');
 const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
-const { maskedFrame } = require('./support/wire.js');
+const { maskedFrame } = require('./support/frames.js');
 const {
   closeOf,
   collect,

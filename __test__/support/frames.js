@@ -93,6 +93,9 @@ function frame(options) {
   return Buffer.concat([header(options), key ? applyMask(payload, key) : payload]);
 }
 
+/** The same, as a client must send it. */
+const maskedFrame = (options) => frame({ mask: true, ...options });
+
 const text = (payload, options) => frame({ opcode: OPCODE.TEXT, payload, ...options });
 const binary = (payload, options) => frame({ opcode: OPCODE.BINARY, payload, ...options });
 const continuation = (payload, options) =>
@@ -274,6 +277,7 @@ module.exports = {
   frame,
   header,
   inflate,
+  maskedFrame,
   parse,
   ping,
   pong,

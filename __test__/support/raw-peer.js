@@ -5,7 +5,7 @@ const { once } = require('node:events');
 const net = require('node:net');
 
 const { frame } = require('./frames.js');
-const { FrameReader } = require('./wire.js');
+const { FrameReader } = require('./frame-reader.js');
 const { openHttpServer, urlOf } = require('./pair.js');
 
 /** The Sec-WebSocket-Key of all handshakes made here (it is RFC 6455's example). */
