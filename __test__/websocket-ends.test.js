@@ -8,7 +8,7 @@ const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
 const { closeOf, openPair, openServer, turn } = require('./support/pair.js');
-const { maskedFrame } = require('./support/frames.js');
+const { OPCODE, maskedFrame } = require('./support/frames.js');
 const { connectRaw } = require('./support/raw-peer.js');
 
 const byThread =
@@ -56,6 +56,29 @@ describe('the end of a connection whose messages come each in a turn of its own'
     assert.deepStrictEqual(seen, sent);
   });
 });
+
+describe(
+  'a connection that is terminated while a large message is on its way',
+  { skip: byThread },
+  () => {
+    it('delivers it, for it was read ahead', async (t) => {
+      const wss = await openServer(t, { allowSynchronousEvents: false });
+      const [[server], peer] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
+      const lengths = [];
+      server.on('pong', () => server.terminate());
+      server.on('message', (data) => lengths.push(data.length));
+      const frames = [
+        maskedFrame({ opcode: OPCODE.PONG }),
+        maskedFrame({ payload: 'small' }),
+        maskedFrame({ payload: Buffer.alloc(70_000, 'large') })
+      ];
+      peer.socket.write(Buffer.concat(frames));
+      await closeOf(server);
+
+      assert.deepStrictEqual(lengths, [5, 70_000]);
+    });
+  }
+);
 
 describe('a paused connection', () => {
   /** Pauses a client, to which the server then sends a close frame that it can have read. */

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::inbound::{Inbound, Item, Place, CHUNK};
 
-/// How much is read while JavaScript is busy, as much as a stream of Node's takes. So the peer's end is noticed.
+/// How much is read while JavaScript is busy, as much as a stream of Node's takes. So the peer's end is noticed. With
+/// Node there are two streams that each take so much and then what comes next: the receiver and, behind it, the socket.
 const READ_AHEAD: usize = 16 * 1024;
 
 /// Where the bytes of an [`Input`] lie.
@@ -40,6 +41,8 @@ pub struct Input {
     used_up: bool,
     /// An item that is decoded but could not be delivered yet.
     held: Option<Item>,
+    /// How much was added behind what a receiver of Node's would take.
+    ahead: usize,
 }
 
 impl Input {
@@ -53,6 +56,7 @@ impl Input {
             between_chunks: false,
             used_up: false,
             held: None,
+            ahead: 0,
         }
     }
 
@@ -176,6 +180,9 @@ impl Input {
         let Bytes::Aside(bytes) = &mut self.bytes else {
             return;
         };
+        if bytes.len().saturating_sub(self.position) >= READ_AHEAD {
+            self.ahead = self.ahead.saturating_add(more.len());
+        }
         if self.held.is_none() {
             let gone = self.position.min(bytes.len());
             bytes.drain(..gone);
@@ -196,7 +203,8 @@ impl Input {
         match &self.bytes {
             Bytes::Scratch(_) => false,
             Bytes::Aside(bytes) => {
-                !self.used_up && bytes.len().saturating_sub(self.position) < READ_AHEAD
+                let waiting = bytes.len().saturating_sub(self.position);
+                !self.used_up && (waiting < READ_AHEAD || self.ahead < READ_AHEAD)
             }
         }
     }
