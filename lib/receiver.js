@@ -40,7 +40,7 @@ const { failure } = require('./failure');
  * After a listener has thrown, the rest of its chunk waits this long, in milliseconds: whoever handles the exception may
  * want to end the connection or the process first.
  */
-const AFTER_EXCEPTION = 10;
+const AFTER_EXCEPTION = 100;
 
 const NONE = Object.freeze([]);
 
