@@ -155,6 +155,25 @@ describe('the package', () => {
     });
   });
 
+  it('asks for modules of Node by names that resolvers older than the node: scheme know', async (t) => {
+    const { stdout, stderr } = await runInChild(
+      t,
+      function main() {
+        const Module = require('module');
+        const { require: original } = Module.prototype;
+        Module.prototype.require = function (id) {
+          if (id.startsWith('node:')) throw new Error(`${this.filename} requires ${id}`);
+          return original.call(this, id);
+        };
+        for (const file of Object.keys(require.cache)) delete require.cache[file];
+        console.log(typeof require(process.env.ENTRY_FILE));
+      },
+      { env: { ENTRY_FILE: entry } }
+    );
+
+    assert.strictEqual(stdout, 'function\n', stderr);
+  });
+
   for (const name of ['WS_NO_BUFFER_UTIL', 'WS_NO_UTF_8_VALIDATE']) {
     it(`works alike with ${name} set`, async (t) => {
       const { stdout, stderr } = await runInChild(

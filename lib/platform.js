@@ -1,6 +1,6 @@
 'use strict';
 
-const { readFileSync } = require('node:fs');
+const { readFileSync } = require('fs');
 
 /**
  * Whether this process runs on musl instead of glibc: the C library is mapped into it.
