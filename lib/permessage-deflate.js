@@ -84,8 +84,8 @@ function sweep() {
     if (instance._wasUsed) instance._wasUsed = false;
     else putToSleep(instance);
   }
+  native.trimPool(awake.size === 0);
   if (awake.size > 0) return;
-  native.trimPool();
   clearInterval(sweeper);
   sweeper = null;
 }

@@ -106,10 +106,15 @@ fn sleep(call: &Call) -> Outcome<bool> {
     })
 }
 
-/// `trimPool()`: no connection compresses any more; keep nothing for the next one.
+/// `trimPool(isUnused)`: called from time to time, so that states are freed that are not needed any more. With
+/// `isUnused` no connection compresses any more, and nothing is kept for the next one.
 fn trim_pool(call: &Call) -> Outcome<()> {
-    call.environment.pool.trim();
-    call.environment.result.replace(Vec::new());
+    if call.flag(0)? {
+        call.environment.pool.clear();
+        call.environment.result.replace(Vec::new());
+    } else {
+        call.environment.pool.trim();
+    }
     Ok(())
 }
 

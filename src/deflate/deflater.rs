@@ -99,7 +99,11 @@ impl Deflater {
         } else {
             let (settings, mut compressor) = self.take_compressor(input.len(), fin)?;
             let start = out.len();
-            compress(&mut compressor, input, out).inspect_err(|_| out.truncate(start))?;
+            if let Err(error) = compress(&mut compressor, input, out) {
+                out.truncate(start);
+                self.pool.give_compressor(settings, compressor);
+                return Err(error);
+            }
             self.compressor = Some((settings, compressor));
             if !self.no_context_takeover {
                 self.history.record(input);
@@ -169,6 +173,12 @@ impl Deflater {
         if let Some((settings, compressor)) = self.compressor.take() {
             self.pool.give_compressor(settings, compressor);
         }
+    }
+}
+
+impl Drop for Deflater {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

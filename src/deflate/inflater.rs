@@ -167,24 +167,19 @@ impl Inflater {
             CHUNK
         };
         let mut budget = Budget::new(limit, most_room);
-        let mut decompressor = self.take_decompressor()?;
-        let mut end = decompress(&mut decompressor, input, &mut budget, out)?;
+        let decompressor = match &mut self.decompressor {
+            Some(decompressor) => decompressor,
+            none => none.insert(wake(&self.pool, &self.history)?),
+        };
+        let mut end = decompress(decompressor, input, &mut budget, out)?;
         if fin && end == Run::Done {
             let before_tail = out.len();
-            end = decompress(&mut decompressor, &MESSAGE_TAIL, &mut budget, out)?;
+            end = decompress(decompressor, &MESSAGE_TAIL, &mut budget, out)?;
             // The tail completes an empty block, which starts before it.
             let no_block_to_complete = input.is_empty() && !self.in_message;
             self.within_block |= no_block_to_complete || out.len() > before_tail;
         }
-        self.decompressor = Some(decompressor);
         Ok(end)
-    }
-
-    fn take_decompressor(&mut self) -> Result<Inflate, InflateError> {
-        match self.decompressor.take() {
-            Some(decompressor) => Ok(decompressor),
-            None => wake(&self.pool, &self.history),
-        }
     }
 
     /// Finds out what is wrong with a frame that zlib-rs refused without a word.
@@ -207,7 +202,9 @@ impl Inflater {
         let (history, earlier) = self.start_of_message();
         let mut decompressor = wake(&self.pool, history)?;
         let mut discarded = [0; LESS_THAN_FAST_PATH_NEEDS];
-        repeat(&mut decompressor, &[earlier, input, tail], &mut discarded)
+        let result = repeat(&mut decompressor, &[earlier, input, tail], &mut discarded);
+        self.pool.give_decompressor(decompressor);
+        result
     }
 
     /// What the context was before the message, and the frames that came since.
@@ -268,8 +265,9 @@ impl Inflater {
             let (history, earlier) = self.start_of_message();
             let mut decompressor = wake(&self.pool, history)?;
             let message = [earlier, input, &MESSAGE_TAIL];
-            repeat(&mut decompressor, &message, &mut [0; CHUNK])?;
+            let result = repeat(&mut decompressor, &message, &mut [0; CHUNK]);
             self.decompressor = Some(decompressor);
+            result?;
         }
         Ok(())
     }
@@ -278,6 +276,12 @@ impl Inflater {
         if let Some(decompressor) = self.decompressor.take() {
             self.pool.give_decompressor(decompressor);
         }
+    }
+}
+
+impl Drop for Inflater {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

@@ -1,8 +1,12 @@
-//! Idle zlib states, shared by all connections of one environment.
+//! zlib states, shared by all connections of one environment.
 //!
 //! A compressor weighs a quarter of a megabyte and more, a decompressor 40 KiB. A connection needs
 //! one only while it works on a message (or, with context takeover, until it falls asleep), so a
 //! handful of states serves any number of connections.
+//!
+//! What was allocated once is kept while it may be needed again: zlib-rs allocates a state in one aligned piece, and
+//! the place of one that was freed does not hold the next in all allocators (glibc's, before 2.38, wants room to align
+//! it in). States that are freed and allocated all the time make such a heap several times as large as what is in it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,22 +14,69 @@ use zlib_rs::{Deflate, DeflateConfig, Inflate, Strategy};
 
 use super::window_size;
 
-/// How many idle compressors are kept; more are freed when given back.
-const MAX_COMPRESSORS: usize = 8;
-/// How many idle decompressors are kept.
-const MAX_DECOMPRESSORS: usize = 16;
+/// As long as so many states of a kind are lent or idle, none is freed but by [`Pool::trim`]. It is somewhat more than
+/// there are connections awake, so that those that wake and those that fall asleep find each other's.
+pub(super) const MOST_KEPT: usize = 96;
+/// So many idle states of a kind are kept however many are lent.
+const FEWEST_KEPT: usize = 8;
 
-/// A handle to the idle states of one environment. Clones share them.
+/// A handle to the states of one environment. Clones share them.
 #[derive(Clone, Default)]
 pub struct Pool {
-    idle: Arc<Mutex<Idle>>,
+    shelves: Arc<Mutex<Shelves>>,
 }
 
 #[derive(Default)]
-struct Idle {
+struct Shelves {
+    compressors: Shelf<(Settings, Deflate)>,
+    decompressors: Shelf<Inflate>,
+}
+
+/// The states of one kind.
+struct Shelf<T> {
     /// Oldest first. The most recently used one is lent out first, because the caches know it.
-    compressors: Vec<(Settings, Deflate)>,
-    decompressors: Vec<Inflate>,
+    idle: Vec<T>,
+    lent: usize,
+    /// How many were idle all the time since the shelf was trimmed last.
+    unneeded: usize,
+}
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Self {
+            idle: Vec::new(),
+            lent: 0,
+            unneeded: 0,
+        }
+    }
+}
+
+impl<T> Shelf<T> {
+    /// Lends one, or notes that one is made.
+    fn take(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
+        self.lent = self.lent.saturating_add(1);
+        let found = self.idle.iter().rposition(fits);
+        let state = found.map(|at| self.idle.remove(at));
+        self.unneeded = self.unneeded.min(self.idle.len());
+        state
+    }
+
+    /// Takes one back; another one is to be freed if that makes too many.
+    fn give(&mut self, state: T) -> Option<T> {
+        self.lent = self.lent.saturating_sub(1);
+        self.idle.push(state);
+        let count = self.idle.len().saturating_add(self.lent);
+        let is_surplus = count > MOST_KEPT && self.idle.len() > FEWEST_KEPT;
+        is_surplus.then(|| self.idle.remove(0))
+    }
+
+    /// Gives up half of those that were not needed since the last time.
+    fn trim(&mut self) -> Vec<T> {
+        let surplus = self.unneeded.min(self.idle.len()).div_ceil(2);
+        let unused = self.idle.drain(..surplus).collect();
+        self.unneeded = self.idle.len();
+        unused
+    }
 }
 
 /// The parameters a compressor is built with, each within zlib's bounds.
@@ -104,13 +155,10 @@ impl Pool {
 
     /// Lends a compressor at the start of a stream.
     pub(super) fn take_compressor(&self, settings: Settings) -> Deflate {
-        let found = {
-            let compressors = &mut self.idle().compressors;
-            compressors
-                .iter()
-                .rposition(|(theirs, _)| *theirs == settings)
-                .map(|at| compressors.remove(at))
-        };
+        let found = self
+            .shelves()
+            .compressors
+            .take(|(theirs, _)| *theirs == settings);
         match found {
             Some((_, mut compressor)) => {
                 compressor.reset();
@@ -122,11 +170,7 @@ impl Pool {
 
     /// Takes a compressor back, whatever state it is in.
     pub(super) fn give_compressor(&self, settings: Settings, compressor: Deflate) {
-        let surplus = {
-            let compressors = &mut self.idle().compressors;
-            compressors.push((settings, compressor));
-            (compressors.len() > MAX_COMPRESSORS).then(|| compressors.remove(0))
-        };
+        let surplus = self.shelves().compressors.give((settings, compressor));
         // Freed after the lock is released.
         drop(surplus);
     }
@@ -134,7 +178,7 @@ impl Pool {
     /// Lends a decompressor at the start of a stream. One kind serves all: zlib-rs decodes every window size with the
     /// largest window.
     pub(super) fn take_decompressor(&self) -> Inflate {
-        let found = self.idle().decompressors.pop();
+        let found = self.shelves().decompressors.take(|_| true);
         match found {
             Some(mut decompressor) => {
                 decompressor.reset(false);
@@ -146,21 +190,42 @@ impl Pool {
 
     /// Takes a decompressor back, whatever state it is in.
     pub(super) fn give_decompressor(&self, decompressor: Inflate) {
-        let decompressors = &mut self.idle().decompressors;
-        if decompressors.len() < MAX_DECOMPRESSORS {
-            decompressors.push(decompressor);
-        }
+        let surplus = self.shelves().decompressors.give(decompressor);
+        drop(surplus);
     }
 
-    /// Frees everything that is not lent.
+    /// Frees half of the idle states that were not needed since the last call.
     pub fn trim(&self) {
-        let unused = std::mem::take(&mut *self.idle());
+        let mut shelves = self.shelves();
+        let unused = (shelves.compressors.trim(), shelves.decompressors.trim());
+        drop(shelves);
         // Freed after the lock is released.
         drop(unused);
     }
 
-    fn idle(&self) -> MutexGuard<'_, Idle> {
+    /// Frees everything that is not lent.
+    pub fn clear(&self) {
+        let mut shelves = self.shelves();
+        let unused = (
+            std::mem::take(&mut shelves.compressors.idle),
+            std::mem::take(&mut shelves.decompressors.idle),
+        );
+        drop(shelves);
+        drop(unused);
+    }
+
+    /// How many compressors and decompressors nobody uses.
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> (usize, usize) {
+        let shelves = self.shelves();
+        (
+            shelves.compressors.idle.len(),
+            shelves.decompressors.idle.len(),
+        )
+    }
+
+    fn shelves(&self) -> MutexGuard<'_, Shelves> {
         // A panic elsewhere cannot leave the lists half changed.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,7 @@
 //! What a connection holds, awake and asleep.
 
 use super::{deflate, deflater, inflate, inflater, json};
+use crate::deflate::pool::MOST_KEPT;
 use crate::deflate::{DeflateOptions, Deflater, InflateOptions, Inflater, Pool};
 
 const WINDOW: usize = 32 * 1024;
@@ -125,6 +126,95 @@ fn a_pool_serves_compressors_of_different_parameters() {
             receiver.sleep();
         }
     }
+}
+
+/// Pairs that have exchanged a message and hold their states.
+fn awake(count: usize, pool: &Pool) -> Vec<(Deflater, Inflater)> {
+    let pair = |_| {
+        let mut sender = Deflater::new(DeflateOptions::default(), false, pool);
+        let mut receiver = Inflater::new(InflateOptions::default(), false, pool);
+        let payload = deflate(&mut sender, b"hello", true);
+        assert_eq!(inflate(&mut receiver, &payload, true).unwrap(), b"hello");
+        (sender, receiver)
+    };
+    (0..count).map(pair).collect()
+}
+
+#[test]
+fn states_are_kept_for_those_that_wake_next() {
+    let pool = Pool::new();
+    let mut pairs = awake(80, &pool);
+    assert_eq!(pool.idle(), (0, 0));
+    for (sender, receiver) in &mut pairs {
+        sender.sleep();
+        receiver.sleep();
+    }
+    assert_eq!(pool.idle(), (80, 80));
+    let others = awake(80, &pool);
+    assert_eq!(pool.idle(), (0, 0));
+
+    // What ends gives its states back as well.
+    drop(others);
+    assert_eq!(pool.idle(), (80, 80));
+}
+
+#[test]
+fn a_message_that_is_refused_loses_no_state() {
+    let pool = Pool::new();
+    let mut receiver = Inflater::new(InflateOptions::default(), false, &pool);
+    for _ in 0..3 {
+        inflate(&mut receiver, &[0xff; 20], true).unwrap_err();
+        let idle = pool.idle().1;
+        assert!((1..=2).contains(&idle), "{idle} states");
+    }
+}
+
+#[test]
+fn the_pool_keeps_no_more_than_may_be_awake() {
+    let pool = Pool::new();
+    drop(awake(2 * MOST_KEPT, &pool));
+    assert_eq!(pool.idle(), (MOST_KEPT, MOST_KEPT));
+
+    // Of other parameters, too.
+    for window_bits in 9..15 {
+        let options = DeflateOptions {
+            window_bits,
+            ..DeflateOptions::default()
+        };
+        let mut senders: Vec<_> = (0..MOST_KEPT)
+            .map(|_| Deflater::new(options.clone(), false, &pool))
+            .collect();
+        for sender in &mut senders {
+            deflate(sender, b"hello", true);
+        }
+        drop(senders);
+        assert_eq!(pool.idle().0, MOST_KEPT);
+    }
+}
+
+#[test]
+fn states_that_were_not_needed_for_a_while_are_freed_little_by_little() {
+    let pool = Pool::new();
+    drop(awake(64, &pool));
+    // They were needed since the pool was made.
+    pool.trim();
+    assert_eq!(pool.idle(), (64, 64));
+
+    // Most of them are needed.
+    drop(awake(60, &pool));
+    pool.trim();
+    assert_eq!(pool.idle(), (62, 62));
+
+    let mut left = Vec::new();
+    for _ in 0..6 {
+        drop(awake(1, &pool));
+        pool.trim();
+        left.push(pool.idle().0);
+    }
+    assert_eq!(left, [31, 16, 8, 4, 2, 1]);
+
+    pool.clear();
+    assert_eq!(pool.idle(), (0, 0));
 }
 
 #[test]
