@@ -23,6 +23,7 @@ function run(deflate, method, data, fin = true) {
 /** Waits until an instance has given back what it can; another one that is used all the time is not idle. */
 async function fallenAsleep(instance) {
   const other = negotiated(true);
+  for (let i = 0; i < 2; i++) await run(other, 'compress', 'here');
   while (instance._isAwake) {
     await run(other, 'compress', 'still here');
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -50,9 +51,13 @@ describe('An idle PerMessageDeflate', () => {
 
   test('has nothing in Rust without takeover, and works when it is used again', async () => {
     const [server, client] = [negotiated(true, NO_TAKEOVER), negotiated(false, NO_TAKEOVER)];
-    for (let i = 0; i < 2; i++) {
+    const exchange = async () => {
       const compressed = await run(server, 'compress', 'hello hello hello');
       assert.equal((await run(client, 'decompress', compressed)).toString(), 'hello hello hello');
+    };
+    await exchange();
+    for (let i = 0; i < 2; i++) {
+      await exchange();
       assert.notEqual(server._id, -1);
       await fallenAsleep(server);
       assert.equal(server._id, -1);
@@ -63,12 +68,43 @@ describe('An idle PerMessageDeflate', () => {
   test('goes on in the middle of a message without takeover', async () => {
     const [server, client] = [negotiated(true, NO_TAKEOVER), negotiated(false, NO_TAKEOVER)];
     let text = '';
-    for (const fin of [false, true]) {
+    for (const fin of [false, false, true]) {
       const compressed = await run(server, 'compress', 'a piece of text; ', fin);
       text += await run(client, 'decompress', compressed, fin);
       await Promise.all([fallenAsleep(server), fallenAsleep(client)]);
     }
-    assert.equal(text, 'a piece of text; a piece of text; ');
+    assert.equal(text, 'a piece of text; '.repeat(3));
+  });
+});
+
+describe('A PerMessageDeflate that is greeted and answers', () => {
+  test('falls asleep at once, and goes on where it was', async () => {
+    const [server, client] = [negotiated(true), negotiated(false)];
+    const text = '{"user":"somebody","text":"hello"}';
+    const exchange = async (from, to) => {
+      const compressed = await run(from, 'compress', text);
+      assert.equal((await run(to, 'decompress', compressed)).toString(), text);
+      return compressed.length;
+    };
+    const lengths = [await exchange(client, server), await exchange(server, client)];
+    assert.deepEqual([server._isAwake, client._isAwake], [false, false]);
+    lengths.push(await exchange(client, server), await exchange(server, client));
+    assert.deepEqual([server._isAwake, client._isAwake], [true, true]);
+    assert.ok(lengths[2] < lengths[0] / 2 && lengths[3] < lengths[1] / 2, `lengths ${lengths}`);
+    for (const deflate of [server, client]) deflate.cleanup();
+  });
+
+  test('has nothing in Rust then without takeover', async () => {
+    const server = negotiated(true, NO_TAKEOVER);
+    await run(server, 'compress', 'hello hello hello');
+    assert.equal(server._id, -1);
+  });
+
+  test('stays awake when more is waiting', async () => {
+    const server = negotiated(true);
+    await Promise.all([run(server, 'compress', 'one'), run(server, 'compress', 'two')]);
+    assert.equal(server._isAwake, true);
+    server.cleanup();
   });
 });
 

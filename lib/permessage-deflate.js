@@ -128,6 +128,8 @@ class PerMessageDeflate {
     /** Whether there are compressors, and whether they were used lately. */
     this._isAwake = false;
     this._wasUsed = false;
+    /** In which directions a job was done: the bits of the lines. */
+    this._directions = 0;
 
     /** What was agreed on, by name; null before. */
     this.params = null;
@@ -320,7 +322,11 @@ class Line {
     /** The job that is being worked on, which knows the next one. */
     this.first = null;
     this.last = null;
-    this.isNew = true;
+  }
+
+  /** Whether no job was done in this direction. */
+  get isNew() {
+    return (this.owner._directions & this.direction) === 0;
   }
 
   /**
@@ -379,10 +385,12 @@ class Line {
   /** @param {Buffer|null} result `null` when the data could not be processed */
   settle(job, result) {
     const error = result === null ? failure() : null;
-    this.owner._used();
     const { next } = job;
     this.first = next;
     if (next === null) this.last = null;
+    // Many connections that are greeted, and say no more, are not to hold states.
+    if (this.isNew && next === null && !this.owner._isAwake) this.owner._sleep();
+    else this.owner._used();
     const isLarge = next !== null && this.isLarge(next);
     if (isLarge) this.begin(next);
 
@@ -394,12 +402,16 @@ class Line {
     } finally {
       if (next !== null && !isLarge && this.first === next) this.begin(next);
       settling = outer;
-      this.isNew = false;
+      this.owner._directions |= this.direction;
     }
   }
 }
 
 class Compression extends Line {
+  get direction() {
+    return 1;
+  }
+
   get stream() {
     return 'deflate';
   }
@@ -421,6 +433,10 @@ class Decompression extends Line {
   constructor(owner) {
     super(owner);
     this.expansion = LIKELY_EXPANSION;
+  }
+
+  get direction() {
+    return 2;
   }
 
   get stream() {
