@@ -161,6 +161,9 @@ function answerPing(websocket, data) {
     return;
   }
   websocket._pendingAutoPongs++;
+  websocket._autoPongComplete ??= () => {
+    websocket._pendingAutoPongs--;
+  };
   websocket.pong(data, !websocket._isServer, websocket._autoPongComplete);
 }
 

@@ -59,6 +59,10 @@ let sweeper = null;
 function keepAwake(instance) {
   awake.add(instance);
   if (awake.size > MOST_AWAKE) putToSleep(leastUsed());
+}
+
+/** Has the states looked after as long as there are any. */
+function startSweeping() {
   sweeper ??= setInterval(sweep, IDLE_AFTER).unref();
 }
 
@@ -122,6 +126,7 @@ class PerMessageDeflate {
     this._isServer = !!this._options.isServer;
     this._id = -1;
     this._isMade = false;
+    this._isTracked = false;
     /** Frames that are being worked on, in their order; null before the first. */
     this._compression = null;
     this._decompression = null;
@@ -243,17 +248,36 @@ class PerMessageDeflate {
   /** Gives the Rust half back. */
   _release() {
     if (this._id === -1) return;
-    forgotten.unregister(this);
+    if (this._isTracked) forgotten.unregister(this);
+    this._isTracked = false;
     native.releaseCodec(this._id);
     this._id = -1;
   }
 
-  /** Notes that there are compressors. */
-  _used() {
+  /**
+   * Notes that there are compressors.
+   *
+   * @param {boolean} isGreeting whether it was the first job of its direction, and none follows: many connections that are
+   *     greeted, and say no more, are not to hold states
+   */
+  _used(isGreeting) {
+    startSweeping();
     this._wasUsed = true;
     if (this._isAwake || this._id === -1) return;
-    this._isAwake = true;
-    keepAwake(this);
+    if (isGreeting) {
+      this._sleep();
+    } else {
+      this._isAwake = true;
+      keepAwake(this);
+    }
+    if (this._id !== -1) this._track();
+  }
+
+  /** Has the Rust half given back when this instance is collected. Those that live for one message do without. */
+  _track() {
+    if (this._isTracked) return;
+    this._isTracked = true;
+    forgotten.register(this, this._id, this);
   }
 
   /**
@@ -275,7 +299,6 @@ class PerMessageDeflate {
         dictionaryOf(deflate),
         tuning(deflate)
       );
-      forgotten.register(this, this._id, this);
       this._isMade = true;
     }
     return this._id;
@@ -388,9 +411,7 @@ class Line {
     const { next } = job;
     this.first = next;
     if (next === null) this.last = null;
-    // Many connections that are greeted, and say no more, are not to hold states.
-    if (this.isNew && next === null && !this.owner._isAwake) this.owner._sleep();
-    else this.owner._used();
+    this.owner._used(this.isNew && next === null);
     const isLarge = next !== null && this.isLarge(next);
     if (isLarge) this.begin(next);
 

@@ -77,12 +77,7 @@ class Receiver extends Writable {
     this._binaryType = options.binaryType || BINARY_TYPES[0];
     this._extensions = options.extensions || {};
     this._isServer = !!options.isServer;
-    this._limits = {
-      maxBufferedChunks: options.maxBufferedChunks | 0,
-      maxFragments: options.maxFragments | 0,
-      maxPayload: options.maxPayload | 0,
-      skipUTF8Validation: !!options.skipUTF8Validation
-    };
+    this._limits = limitsOf(options);
     this[kWebSocket] = undefined;
 
     this._deflateAllowed = this._allowsDeflate();
@@ -140,7 +135,7 @@ class Receiver extends Writable {
    * @param {number|boolean} value
    */
   _limit(name, value) {
-    this._limits[name] = value;
+    this._limits = { ...this._limits, [name]: value };
     this._limitsChanged = true;
     this._configure();
   }
@@ -195,8 +190,8 @@ class Receiver extends Writable {
       this._fail(limitError('Too many buffered chunks', 'WS_ERR_TOO_MANY_BUFFERED_PARTS', 1008));
       return;
     }
-    if (this._backlog === NONE) this._backlog = [];
-    this._backlog.push(chunk);
+    if (this._backlog === NONE) this._backlog = [chunk];
+    else this._backlog.push(chunk);
     if (this._keyless > 0) this._refuseKeyless();
     this._nextChunk();
     beginDelivery();
@@ -260,6 +255,7 @@ class Receiver extends Writable {
   /** Turns to the first of the chunks that wait. */
   _nextChunk() {
     const chunk = this._backlog.shift();
+    if (this._backlog.length === 0) this._backlog = NONE;
     this._isInput = chunk === INPUT;
     this._chunk = this._isInput ? EMPTY_BUFFER : chunk;
     this._position = 0;
@@ -563,6 +559,27 @@ for (const [name, convert] of Object.entries(LIMITS)) {
       this._limit(name, convert(value));
     }
   });
+}
+
+/** The limits of the receiver that was made last, which are most often those of the next one as well. */
+let lastLimits = null;
+
+/** The limits that options ask for. Receivers share the object; nobody changes it. */
+function limitsOf(options) {
+  const maxBufferedChunks = options.maxBufferedChunks | 0;
+  const maxFragments = options.maxFragments | 0;
+  const maxPayload = options.maxPayload | 0;
+  const skipUTF8Validation = !!options.skipUTF8Validation;
+  if (
+    lastLimits === null ||
+    lastLimits.maxBufferedChunks !== maxBufferedChunks ||
+    lastLimits.maxFragments !== maxFragments ||
+    lastLimits.maxPayload !== maxPayload ||
+    lastLimits.skipUTF8Validation !== skipUTF8Validation
+  ) {
+    lastLimits = { maxBufferedChunks, maxFragments, maxPayload, skipUTF8Validation };
+  }
+  return lastLimits;
 }
 
 /** Where the bytes lie that a descriptor speaks of. */

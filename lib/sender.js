@@ -35,6 +35,9 @@ let keysUsed = keys.length;
 /** On the options of `Sender.frame`: the length of the data in bytes, where it was found out before. */
 const kByteLength = Symbol('byte length');
 
+/** The queue of a sender that never had anything to wait for. */
+const NOTHING = Object.freeze([]);
+
 /** Where a key is put when the caller keeps no buffer for it. */
 const sharedKey = Buffer.alloc(4);
 
@@ -86,7 +89,7 @@ class Sender {
     this._compress = false;
 
     this._bufferedBytes = 0;
-    this._queue = [];
+    this._queue = NOTHING;
     this._state = DEFAULT;
     this.onerror = NOOP;
     this[kWebSocket] = undefined;
@@ -256,6 +259,7 @@ class Sender {
   _submit(payload, compress, frame, callback) {
     if (this._state !== DEFAULT) {
       this._bufferedBytes += frame.byteLength;
+      if (this._queue === NOTHING) this._queue = [];
       this._queue.push({ payload, compress, frame, callback });
     } else {
       this._perform(payload, compress, frame, callback);

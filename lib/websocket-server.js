@@ -152,9 +152,11 @@ class WebSocketServer extends EventEmitter {
     if (options.clientTracking) {
       this.clients = new Set();
       this._shouldEmitClose = false;
+      this._onClientClose = null;
     }
 
     this.options = options;
+    this._deflateOptions = null;
     this._state = RUNNING;
   }
 
@@ -253,12 +255,7 @@ class WebSocketServer extends EventEmitter {
     const offers = req.headers['sec-websocket-extensions'];
 
     if (this.options.perMessageDeflate && offers !== undefined) {
-      // Made by a literal, each of these objects would have a shape of its own, larger than itself.
-      const options = Object.assign({}, this.options.perMessageDeflate, {
-        isServer: true,
-        maxPayload: this.options.maxPayload
-      });
-      const perMessageDeflate = new PerMessageDeflate(options);
+      const perMessageDeflate = new PerMessageDeflate(deflateOptions(this));
 
       try {
         acceptOffer(perMessageDeflate, offers, extensions);
@@ -376,11 +373,39 @@ function emitClose(server) {
  */
 function trackClient(server, websocket) {
   server.clients.add(websocket);
-
-  websocket.on('close', () => {
-    server.clients.delete(websocket);
+  // One listener for all connections.
+  server._onClientClose ??= function () {
+    server.clients.delete(this);
     if (server._shouldEmitClose && server.clients.size === 0) process.nextTick(emitClose, server);
-  });
+  };
+  websocket.on('close', server._onClientClose);
+}
+
+/**
+ * The options of a new connection's compression. As long as nobody changes the server's, all connections share them.
+ *
+ * @param {WebSocketServer} server
+ * @returns {object}
+ */
+function deflateOptions(server) {
+  const { maxPayload, perMessageDeflate } = server.options;
+  const options = Object.assign({}, perMessageDeflate, { isServer: true, maxPayload });
+  if (!isSame(options, server._deflateOptions)) server._deflateOptions = options;
+  return server._deflateOptions;
+}
+
+/**
+ * @param {object} one
+ * @param {object|null} other
+ * @returns {boolean} whether two objects have the same properties
+ */
+function isSame(one, other) {
+  if (other === null) return false;
+  const names = Object.keys(one);
+  return (
+    names.length === Object.keys(other).length &&
+    names.every((name) => Object.hasOwn(other, name) && other[name] === one[name])
+  );
 }
 
 /**

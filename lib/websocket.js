@@ -59,9 +59,8 @@ class WebSocket extends EventEmitter {
       this._autoPong = true;
       this._pendingAutoPongs = 0;
       this._maxPendingAutoPongs = options.maxPendingAutoPongs | 0;
-      this._autoPongComplete = () => {
-        this._pendingAutoPongs--;
-      };
+      /** Made with the first ping. */
+      this._autoPongComplete = null;
     }
     this._closeTimeout = options.closeTimeout;
   }
