@@ -275,3 +275,15 @@ describe('Receiver limits', () => {
     assertError(log[0][1], ERRORS.chunks);
   });
 });
+
+describe('A limit of one receiver that is changed', () => {
+  test('leaves those alone that were made with the same options', () => {
+    const [one, other] = [new Receiver({ maxPayload: 10 }), new Receiver({ maxPayload: 10 })];
+    one._maxPayload = 20;
+    const third = new Receiver({ maxPayload: 10 });
+    assert.deepEqual(
+      [one, other, third].map((receiver) => receiver._maxPayload),
+      [20, 10, 10]
+    );
+  });
+});

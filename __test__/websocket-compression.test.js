@@ -49,6 +49,27 @@ async function openToRawPeer(t, perMessageDeflate = true, parameters = '') {
 }
 
 describe('permessage-deflate', () => {
+  it('has the options the server had when the connection was opened', async (t) => {
+    const wss = await openServer(t, { perMessageDeflate: { threshold: 10 } });
+    const extensions = [];
+    for (const threshold of [10, 10, 2000, 10]) {
+      wss.options.perMessageDeflate.threshold = threshold;
+      const [[server]] = await Promise.all([
+        once(wss, 'connection'),
+        connectRaw(t, wss, { headers: offer() })
+      ]);
+      extensions.push(server._extensions[PMD]);
+    }
+    assert.deepStrictEqual(
+      extensions.map((perMessageDeflate) => perMessageDeflate._threshold),
+      [10, 10, 2000, 10]
+    );
+    assert.deepStrictEqual(
+      extensions.map((perMessageDeflate) => perMessageDeflate._options.threshold),
+      [10, 10, 2000, 10]
+    );
+  });
+
   it('is used only if the server wants it', async (t) => {
     for (const [perMessageDeflate, answer] of [
       [undefined, /^((?!Extensions).)*$/s],
