@@ -186,6 +186,28 @@ describe('Memory that is given away right after it was sent', () => {
     }
   });
 
+  test('counts as empty when it waited behind what is compressed', async (t) => {
+    const options = {
+      client: { perMessageDeflate: { threshold: 0 } },
+      server: { perMessageDeflate: { threshold: 0 } }
+    };
+    for (const { from, to } of await bothWays(t, options)) {
+      for (const size of [100, 100_000]) {
+        const received = collect(to, 'message', 3);
+        from.send('compressed');
+        const memory = filled(size, 0x61);
+        from.send(Buffer.from(memory), { compress: false });
+        giveAway(memory);
+        from.send('marker');
+        const messages = await received;
+        assert.deepEqual(
+          messages.map(([data]) => data.toString()),
+          ['compressed', '', 'marker']
+        );
+      }
+    }
+  });
+
   test('cannot be sent any more, and the connection stays usable', async (t) => {
     for (const { from, to } of await bothWays(t)) {
       const memory = filled(100, 0x61);
@@ -250,6 +272,32 @@ describe('Memory that is resized right after it was sent', () => {
         from.send(view);
         memory.resize(size);
         assert.ok((await message)[0].equals(Buffer.alloc(1000, 'a')));
+      }
+    }
+  });
+
+  test('arrives as it is when it waited behind what is compressed', async (t) => {
+    const options = {
+      client: { perMessageDeflate: { threshold: 0 } },
+      server: { perMessageDeflate: { threshold: 0 } }
+    };
+    for (const { from, to } of await bothWays(t, options)) {
+      for (const [size, left] of [
+        [300, 20],
+        [300, 600],
+        [100_000, 20]
+      ]) {
+        const received = collect(to, 'message', 3);
+        const memory = new ArrayBuffer(size, { maxByteLength: size * 2 });
+        const tracking = Buffer.from(memory).fill(0x61);
+        from.send('compressed');
+        from.send(tracking, { compress: false });
+        memory.resize(left);
+        const expected = Buffer.from(tracking);
+        from.send('marker');
+        const messages = await received;
+        assert.ok(messages[1][0].equals(expected));
+        assert.equal(messages[2][0].toString(), 'marker');
       }
     }
   });

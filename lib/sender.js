@@ -302,7 +302,9 @@ class Sender {
     // Whether the close frame was sent decides on `wasClean`: it must not share the fate of what goes before it.
     if (frame.opcode === CLOSE) outbox.flush();
     const first = (frame.fin ? FIN : 0) | (frame.rsv1 ? RSV1 : 0) | frame.opcode;
-    this._collect(payload, frame.byteLength, first, frame.mask, callback);
+    // Memory that was given away or shrunk while the frame waited holds less than it did.
+    const length = typeof payload === 'string' ? frame.byteLength : payload.length;
+    this._collect(payload, length, first, frame.mask, callback);
   }
 
   /**
