@@ -77,7 +77,7 @@ impl Ready {
 
     /// Whether there is room again for threads that have stopped reading. Said once.
     pub(super) fn has_room_again(&self) -> bool {
-        self.is_starved.load(Ordering::Relaxed)
+        self.is_starved.load(Ordering::SeqCst)
             && self.held.load(Ordering::SeqCst) < MOST_HELD / 2
             && self.is_starved.swap(false, Ordering::SeqCst)
     }

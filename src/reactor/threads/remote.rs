@@ -10,6 +10,9 @@ use crate::reactor::{Connection, LastCopy, Read};
 
 /// How much of one connection is read ahead of the thread that uses it.
 const READ_AHEAD: usize = 256 * 1024;
+/// So much of a connection is read, if nothing of it is held, whatever is held of others. They may be paused for long,
+/// and it must not wait for them.
+pub(super) const A_LITTLE: usize = 16 * 1024;
 
 /// A connection between two threads.
 pub struct Remote {
@@ -241,13 +244,18 @@ impl Remote {
                 state.is_stalled = true;
                 return Reading::Done(state.list(has_news));
             }
-            if !self.ready.has_room() {
+            let room = if self.ready.has_room() {
+                &mut *scratch
+            } else if state.arrived.is_empty() {
+                let size = A_LITTLE.min(scratch.len());
+                scratch.get_mut(..size).unwrap_or_default()
+            } else {
                 state.is_stalled = true;
                 return Reading::Starved(state.list(has_news));
-            }
-            match connection.read(scratch) {
+            };
+            match connection.read(room) {
                 Read::Bytes(count) => {
-                    let bytes = scratch.get(..count).unwrap_or_default();
+                    let bytes = room.get(..count).unwrap_or_default();
                     if state.arrived.is_empty() {
                         state.arrived = bytes.to_vec();
                     } else {
@@ -255,7 +263,7 @@ impl Remote {
                     }
                     self.ready.add_held(count);
                     has_news = true;
-                    if count < scratch.len() && !to_the_end {
+                    if count < room.len() && !to_the_end {
                         return Reading::Done(state.list(true));
                     }
                 }

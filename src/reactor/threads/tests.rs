@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::ready::MOST_HELD;
+use super::remote::A_LITTLE;
 use super::{Batch, Ending, Remote, Threads};
 use crate::reactor::{Connection, LastCopy};
 
@@ -310,7 +311,7 @@ fn all_connections_together_are_not_read_ahead_without_bound() {
         thread::yield_now();
     }
     // Two threads may each have begun a read when there still was room.
-    assert!(rig.threads.ready.held() < MOST_HELD + 1_000_000);
+    assert!(rig.threads.ready.held() < MOST_HELD + 1_000_000 + COUNT * A_LITTLE);
     let mut taken = [0; COUNT];
     let mut total = 0;
     while total < COUNT * LENGTH {
@@ -325,6 +326,28 @@ fn all_connections_together_are_not_read_ahead_without_bound() {
         }
     }
     assert_eq!(taken, [LENGTH; COUNT]);
+    drop(writers);
+}
+
+#[test]
+fn a_connection_does_not_wait_for_others_that_leave_no_room() {
+    const LENGTH: usize = 400_000;
+    let rig = Rig::new(1);
+    let (_slow, peers): (Vec<_>, Vec<_>) = (1..200).map(|id| rig.open(id)).unzip();
+    let writers: Vec<_> = peers
+        .into_iter()
+        .map(|peer| write_aside(peer, LENGTH))
+        .collect();
+    while rig.threads.ready.held() < MOST_HELD {
+        thread::yield_now();
+    }
+    // Nobody takes what is held from now on.
+    let (quick, mut peer) = rig.open(0);
+    for length in [5, A_LITTLE, 3 * A_LITTLE, 5] {
+        peer.write_all(&vec![7; length]).unwrap();
+        assert_eq!(rig.receive(&quick, length), vec![7; length]);
+    }
+    drop(rig);
     drop(writers);
 }
 
