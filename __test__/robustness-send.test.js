@@ -376,4 +376,51 @@ describe('Data that was received', () => {
       }
     }
   });
+
+  const WAYS = {
+    'with structuredClone()': (memory) => structuredClone(memory, { transfer: [memory] }),
+    'into a stream of bytes': async (memory) => {
+      const start = (controller) => controller.enqueue(new Uint8Array(memory));
+      const { value } = await new ReadableStream({ type: 'bytes', start }).getReader().read();
+      return value.buffer;
+    }
+  };
+  for (const [how, giveAway] of Object.entries(WAYS)) {
+    test(`may be given away ${how}, with the memory it lies in`, async (t) => {
+      for (const { from, to } of await bothWays(t)) {
+        const moved = [];
+        for (let i = 0; i < 20; i++) {
+          const message = once(to, 'message');
+          from.send(`message ${i}`);
+          const [data] = await message;
+          assert.equal(data.toString(), `message ${i}`);
+          const memory = await giveAway(data.buffer);
+          assert.equal(data.length, 0);
+          moved.push([memory, Buffer.from(memory.slice())]);
+        }
+        // Whoever has it now has it for himself.
+        for (const [memory, before] of moved) assert.ok(Buffer.from(memory).equals(before));
+      }
+    });
+  }
+
+  test('stays with its listener though others give theirs away', async (t) => {
+    const [generous] = await bothWays(t);
+    const [other] = await bothWays(t);
+    const giveAway = async () => {
+      const message = once(generous.to, 'message');
+      generous.from.send('away');
+      const [{ buffer }] = await message;
+      structuredClone(buffer, { transfer: [buffer] });
+    };
+    await giveAway();
+    const kept = [];
+    for (let i = 0; i < 20; i++) {
+      const message = once(other.to, 'message');
+      other.from.send(`message ${i}`);
+      kept.push((await message)[0]);
+      await giveAway();
+    }
+    for (const [i, data] of kept.entries()) assert.equal(data.toString(), `message ${i}`);
+  });
 });

@@ -7,7 +7,8 @@ use napi::sys;
 
 use crate::binding::raw::{check, memory_of, slice, Fault, Outcome};
 
-/// The elements of a typed array that never leaves `lib/`, so that nobody detaches it.
+/// The elements of a typed array. Either it never leaves `lib/`, so that nobody detaches it, or it is looked at with
+/// [`Shared::is_in_place`] before it is used.
 pub struct Shared<T> {
     data: Cell<*mut T>,
     length: Cell<usize>,
@@ -151,6 +152,27 @@ impl Shared<u8> {
     pub fn adopt_bytes(env: sys::napi_env, value: sys::napi_value) -> Outcome<Self> {
         let (data, length) = memory_of(env, value)?;
         Self::keep(env, value, data, length)
+    }
+
+    /// Whether the Buffer still has its memory.
+    pub fn is_in_place(&self, env: sys::napi_env) -> bool {
+        let mut scope = ptr::null_mut();
+        // SAFETY: on the thread of `env`; the scope bounds the handle made in it.
+        unsafe {
+            if sys::napi_open_handle_scope(env, &mut scope) != sys::Status::napi_ok {
+                return false;
+            }
+            let mut value = ptr::null_mut();
+            sys::napi_get_reference_value(env, self.reference.get(), &mut value);
+            let memory = memory_of(env, value);
+            sys::napi_close_handle_scope(env, scope);
+            matches!(memory, Ok(memory) if memory == (self.data.get(), self.length.get()))
+        }
+    }
+
+    /// Takes the array for empty from here on.
+    pub fn forget(&self) {
+        self.length.set(0);
     }
 
     /// Takes another Buffer in the place of this one.

@@ -19,6 +19,8 @@ const WORTHLESS: usize = 256;
 pub struct Arena {
     bytes: Shared<u8>,
     used: Cell<usize>,
+    /// Whether somebody has ever given the memory away that his messages lay in.
+    is_given_away: Cell<bool>,
 }
 
 impl Arena {
@@ -27,6 +29,7 @@ impl Arena {
         Ok(Self {
             bytes: Shared::adopt_bytes(env, value)?,
             used: Cell::new(0),
+            is_given_away: Cell::new(false),
         })
     }
 
@@ -37,9 +40,20 @@ impl Arena {
         Ok(())
     }
 
-    /// Whether JavaScript should bring another one.
+    /// Looks whether the memory is still there, before it is written to: whoever has a view of it can transfer it to
+    /// another thread, or into a stream. Then there is no room in it.
+    pub fn look(&self, env: sys::napi_env) {
+        if !self.bytes.is_in_place(env) {
+            self.bytes.forget();
+            self.is_given_away.set(true);
+        }
+    }
+
+    /// Whether JavaScript should bring another one. To those who give memory away each chunk brings its own, as in Node,
+    /// so that nobody loses the messages of others.
     pub fn is_used_up(&self) -> bool {
-        self.bytes.length().saturating_sub(self.used.get()) < WORTHLESS
+        let left = self.bytes.length().saturating_sub(self.used.get());
+        left < WORTHLESS || (self.is_given_away.get() && self.used.get() > 0)
     }
 
     /// Copies `payload` and says where it lies, or `None` when there is no room.

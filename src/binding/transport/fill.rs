@@ -26,6 +26,7 @@ impl Driver {
                 "receivers are written to from within each other's events too deeply",
             ));
         }
+        self.arena.look(environment.env);
         let mut receivers = environment.receivers.borrow_mut();
         self.with_input(id, |link, scratch| {
             let inbound = receivers
