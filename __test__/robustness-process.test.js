@@ -171,6 +171,29 @@ describe('A process that exits', () => {
   );
 });
 
+describe('A process whose sockets were unref()ed before they became WebSockets', () => {
+  test('exits by itself, though a connection is open', LIMIT, async (t) => {
+    const { code, stderr, stdout } = await runInChild(t, (WebSocketInChild) => {
+      const wss = new WebSocketInChild.Server({ host: '127.0.0.1', port: 0 });
+      wss._server.on('connection', (socket) => socket.unref());
+      wss.on('connection', (ws) => ws.on('message', (data) => ws.send(data)));
+      wss.on('listening', () => {
+        const client = new WebSocketInChild(`ws://127.0.0.1:${wss.address().port}`);
+        const waiting = setTimeout(() => {}, 100_000);
+        client._req.on('socket', (socket) => socket.unref());
+        client.on('open', () => client.send('x'));
+        client.on('message', () => {
+          wss._server.unref();
+          clearTimeout(waiting);
+          process.stdout.write('answered');
+        });
+      });
+    });
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout, 'answered');
+  });
+});
+
 describe('A worker that exits', () => {
   test('right after a send has still sent it', LIMIT, async (t) => {
     const wss = await openServer(t);

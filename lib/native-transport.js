@@ -2,6 +2,7 @@
 
 const net = require('net');
 
+const native = require('./native');
 const { NativeConnection, kLate, start } = require('./native-connection');
 const { isWatched, kNative, putOn, takeBack } = require('./native-socket');
 
@@ -77,6 +78,7 @@ function takeOver(socket, head, receiver, sender, onData) {
     return false;
   }
   putOn(socket, connection);
+  if (!handle.hasRef()) native.nativeRef(connection.id, false);
   receiver._connection = connection;
   sender._outbox = connection.outbox;
   socket._readableState.flowing = true;
