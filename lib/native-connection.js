@@ -55,6 +55,10 @@ function start() {
   return isStarted;
 }
 
+function rethrow(thrown) {
+  throw thrown;
+}
+
 function dispatch(id, event, detail) {
   const connection = connections[id];
   if (connection !== undefined) connection.on(event, detail);
@@ -197,7 +201,9 @@ class NativeConnection {
     if (this.receiver._connection === null) return;
     if (!wasInput && this.receiver._allowSynchronousEvents) native.nativeDescribe(this.id, true);
     if (this.isLeaving) this.leaveWhenIdle();
-    else if (wasInput && !this.isTelling && !this.socket.isPaused()) native.nativeResume(this.id);
+    else if (!this.isTelling && this.receiver._writableState.length === 0) {
+      native.nativeGoOn(this.id);
+    }
   }
 
   onDrained() {
@@ -357,7 +363,12 @@ class NativeConnection {
     this.sender._outbox = null;
     socket[kNative] = undefined;
     // It had arrived before. Its listeners find a socket that is not native any more.
-    this.rescueInput();
+    try {
+      this.rescueInput();
+    } catch (thrown) {
+      // What a listener throws must not keep the socket from being destroyed.
+      process.nextTick(rethrow, thrown);
+    }
     this.forget();
     const { whenDrained } = this;
     if (whenDrained !== null) whenDrained(error);

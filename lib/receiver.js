@@ -202,10 +202,10 @@ class Receiver extends Writable {
     }
   }
 
-  /** Keeps descriptors that others would write over. */
+  /** Keeps descriptors that others would write over. What was kept before comes behind them. */
   _keep(at, end, stopped) {
-    const { _arena: arena, _fetched: fetched } = this;
-    this._pending = { items: cells.slice(at, end), stopped, arena, fetched };
+    const { _arena: arena, _fetched: fetched, _pending: next } = this;
+    this._pending = { items: cells.slice(at, end), stopped, arena, fetched, next };
   }
 
   /**
@@ -217,15 +217,15 @@ class Receiver extends Writable {
    */
   _restore(base, single) {
     let { items, stopped } = this._pending;
-    const { arena, fetched } = this._pending;
+    const { arena, fetched, next } = this._pending;
     this._arena = arena;
     this._fetched = fetched;
-    this._pending = null;
+    this._pending = next;
     if (single && items.length > STRIDE) {
-      this._pending = { items: items.subarray(STRIDE), stopped, arena, fetched };
+      this._pending = { items: items.subarray(STRIDE), stopped, arena, fetched, next };
       items = items.subarray(0, STRIDE);
-      stopped = MORE;
     }
+    if (this._pending !== null) stopped = MORE;
     cells.set(items, base);
     cells[STOPPED] = stopped;
     return items.length / STRIDE;

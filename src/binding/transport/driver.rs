@@ -294,6 +294,17 @@ impl Driver {
         });
     }
 
+    /// The receiver has finished with what it was told, later than the dispatch did: it may be told more.
+    pub fn go_on(&self, id: usize) {
+        let is_wanted = self.with_link(id, |link| {
+            let was_busy = mem::take(&mut link.is_busy);
+            was_busy && link.with_connection(|connection| connection.paused) == Some(false)
+        });
+        if is_wanted == Some(true) {
+            self.resume(id);
+        }
+    }
+
     /// Starts reading again, with what is left of the last input first.
     pub fn resume(&self, id: usize) {
         self.with_link(id, |link| {
@@ -303,6 +314,8 @@ impl Driver {
             match &link.input {
                 // The dispatch under way takes care of it.
                 Some(input) if !input.is_aside() => {}
+                // So does `go_on`.
+                Some(_) if link.is_busy => {}
                 Some(_) => self.make_ready(id, link),
                 None => link.watch(false),
             }
@@ -401,6 +414,7 @@ impl Driver {
     /// Whether another chunk of the input is to be told right now. If not, what is left of it is put aside.
     fn goes_on(&self, id: usize, is_done: bool) -> bool {
         let goes_on = self.with_input(id, |link, scratch| {
+            link.is_busy = !is_done;
             let input = link.input.as_ref();
             if is_done && input.is_none_or(Input::is_used_up) {
                 link.input = None;
@@ -413,7 +427,7 @@ impl Driver {
             }
             // JavaScript asks for more when it is done.
             input.put_aside(scratch);
-            if link.resumed {
+            if is_done && link.resumed {
                 self.make_ready(id, link);
             }
             false

@@ -1,7 +1,5 @@
 //! Memory that JavaScript lends for a large message: the socket is read straight into it.
 
-use std::mem;
-
 use super::driver::{Driver, LEND};
 use super::fill::STOPPED;
 use super::link::Pump;
@@ -150,10 +148,8 @@ impl Driver {
         let is_done = self.tell(environment, id, 1);
         if self.is_current(id, serial) && !is_done {
             self.with_link(id, |link| {
+                link.is_busy = true;
                 link.input = Some(Input::nothing());
-                if mem::take(&mut link.resumed) {
-                    self.make_ready(id, link);
-                }
             });
         }
     }

@@ -43,6 +43,9 @@ pub struct Link {
     pub hung_up: bool,
     /// Whether nothing is read ahead while JavaScript does not want to read, not even a little.
     pub stopped: bool,
+    /// The receiver has not finished with what it was told, so it is not told more: its bytes may lie where the next
+    /// ones would.
+    pub is_busy: bool,
     /// JavaScript asked for more since it was told last.
     pub resumed: bool,
     /// Whether JavaScript knows that the connection is broken.
@@ -66,6 +69,7 @@ impl Link {
             is_ready: false,
             hung_up: false,
             stopped: false,
+            is_busy: false,
             resumed: false,
             told_error: false,
             records: (NONE, NONE),

@@ -61,6 +61,7 @@ raw_functions!(export:
     "nativeSendLarge" => send_large,
     "nativePause" => pause,
     "nativeResume" => resume,
+    "nativeGoOn" => go_on,
     "nativeRef" => keep_alive,
     "nativeCounters" => counters,
     "nativeUnread" => unread,
@@ -275,6 +276,13 @@ fn pause(call: &Call) -> Outcome<()> {
 /// `nativeResume(id)`: reads again; input that was put aside is told in the next turn of the loop.
 fn resume(call: &Call) -> Outcome<()> {
     driver(call)?.resume(call.size(0)?);
+    Ok(())
+}
+
+/// `nativeGoOn(id)`: the receiver has finished with what it was told; what was put aside meanwhile is told in the next
+/// turn of the loop, unless the connection is paused.
+fn go_on(call: &Call) -> Outcome<()> {
+    driver(call)?.go_on(call.size(0)?);
     Ok(())
 }
 

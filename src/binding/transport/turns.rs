@@ -154,6 +154,9 @@ impl Driver {
                 continue;
             }
             let has_input = self.with_link(id, |link| {
+                if link.is_busy {
+                    return false;
+                }
                 if link.input.as_ref().is_some_and(Input::is_used_up) {
                     link.input = None;
                 }
