@@ -9,6 +9,7 @@ const assert = require('node:assert/strict');
 const { once } = require('node:events');
 const { afterEach, beforeEach, describe, test } = require('node:test');
 
+const frames = require('./support/frames.js');
 const { collect, openPair } = require('./support/pair.js');
 
 const LIMIT = { timeout: 30_000 };
@@ -123,6 +124,29 @@ describe('A connection with unread messages that is resumed and terminated', () 
     if (uncaught.mock.callCount() === 0) return; // Nothing was read of it.
     assert.equal(uncaught.mock.calls[0].arguments[0].message, 'thrown by a listener');
     assert.deepEqual(texts(await received), names(5));
+  });
+});
+
+describe('A listener that is told one of thousands of messages', () => {
+  test('may have those of another connection delivered by terminating it', LIMIT, async (t) => {
+    const [flooded, other] = [await openPair(t), await openPair(t)];
+    const received = [];
+    other.server.pause();
+    other.server.on('message', (data) => received.push(data.toString()));
+    for (const name of names(5)) other.client.send(name);
+    for (let i = 0; i < 20; i++) await new Promise(setImmediate);
+
+    const all = collect(flooded.server, 'message', 9000);
+    const closed = once(other.server, 'close');
+    flooded.server.once('message', () => {
+      other.server.resume();
+      other.server.terminate();
+    });
+    const frame = frames.text('x', { mask: true });
+    flooded.client._socket.write(Buffer.concat(Array(9000).fill(frame)));
+    await all;
+    await closed;
+    assert.deepEqual(received, names(5).slice(0, received.length));
   });
 });
 

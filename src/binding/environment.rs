@@ -83,12 +83,13 @@ impl Failures {
 }
 
 impl Environment {
-    /// How many descriptors the inbox takes from `base` on; one, if a `single` item is wanted.
+    /// How many descriptors may be written into the inbox from `base` on; one, if a `single` item is wanted. Half of what
+    /// is left is kept free: a listener may have the unread messages of another connection delivered.
     pub fn room(&self, base: usize, single: bool) -> usize {
         if single {
             1
         } else {
-            self.inbox.length().saturating_sub(base) / STRIDE
+            (self.inbox.length().saturating_sub(base) / STRIDE).div_ceil(2)
         }
     }
 
