@@ -73,7 +73,8 @@ function takeOver(socket, head, receiver, sender, onData) {
   } catch {
     // The descriptor cannot be shared (there may be none left): Node goes on reading.
     delete handle.readStart;
-    handle.reading = false;
+    // The stream believes that it does, so it would not ask.
+    if (handle.reading) handle.readStart();
     if (buffered !== null) socket.unshift(buffered);
     return false;
   }
