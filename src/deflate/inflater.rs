@@ -38,6 +38,9 @@ pub struct Inflater {
     in_message: bool,
     /// With a small window: what it takes to repeat the frames of the message so far.
     begun: Option<Begun>,
+    /// With context takeover: the compressed bytes of the first message, until the next one begins or the connection
+    /// sleeps. It may do so right after the first message, and that is the one most often at fault.
+    first: Option<Vec<u8>>,
     /// A message stopped within a block, which the next one goes on with. From then on only zlib knows where in the
     /// stream it stands, so its state is kept until the context ends.
     within_block: bool,
@@ -76,6 +79,7 @@ impl Inflater {
                 options.dictionary.unwrap_or_default(),
             ),
             in_message: false,
+            first: (!no_context_takeover).then(Vec::new),
             begun: None,
             within_block: false,
             lost_block: false,
@@ -96,6 +100,9 @@ impl Inflater {
         limit: u64,
         out: &mut Vec<u8>,
     ) -> Result<(), InflateError> {
+        if !self.in_message && self.first.as_ref().is_some_and(|first| !first.is_empty()) {
+            self.first = None;
+        }
         let start = out.len();
         let mut result = self.run_frame(input, fin, limit, out);
         if result == Ok(Run::Done) {
@@ -125,10 +132,29 @@ impl Inflater {
             return;
         }
         if let Some(mut decompressor) = self.decompressor.take() {
-            self.lost_block = !is_between_blocks(&mut decompressor);
+            let is_open = !is_between_blocks(&mut decompressor);
             self.pool.give_decompressor(decompressor);
+            if is_open {
+                self.reopen_block();
+            }
         }
+        self.first = None;
         self.history.shrink();
+    }
+
+    /// Repeats the first message to get back to the block that it left open. If another message did so, the block is lost.
+    fn reopen_block(&mut self) {
+        let mut start = self.history.clone();
+        start.restart();
+        if let (Some(first), Ok(mut decompressor)) = (&self.first, wake(&self.pool, &start)) {
+            let message: [&[u8]; 2] = [first, &MESSAGE_TAIL];
+            self.within_block = repeat(&mut decompressor, &message, &mut [0; CHUNK]).is_ok();
+            self.decompressor = Some(decompressor);
+        }
+        if !self.within_block {
+            self.release();
+            self.lost_block = true;
+        }
     }
 
     /// Whether a decompressor made anew would do the same from here on.
@@ -144,10 +170,12 @@ impl Inflater {
             None => 0,
         };
         let begun = self.begun.as_ref().map_or(0, Begun::memory);
+        let first = self.first.as_ref().map_or(0, Vec::capacity);
         self.history
             .memory()
             .saturating_add(decompressor)
             .saturating_add(begun)
+            .saturating_add(first)
     }
 
     fn run_frame(
@@ -219,6 +247,7 @@ impl Inflater {
     fn restart(&mut self) {
         self.release();
         self.history.restart();
+        self.first = None;
         self.begun = None;
         self.within_block = false;
     }
@@ -231,6 +260,9 @@ impl Inflater {
                 self.within_block = false;
             }
             return Ok(());
+        }
+        if let Some(first) = &mut self.first {
+            first.extend_from_slice(input);
         }
         if self.small_window && !self.within_block {
             if fin {

@@ -200,6 +200,26 @@ fn a_block_that_a_message_leaves_open_goes_on_in_the_next_message() {
 }
 
 #[test]
+fn a_block_that_the_first_message_leaves_open_stays_open_while_the_connection_sleeps() {
+    // With the flush marker that it should go without, a message ends in a block that only the next one completes.
+    let whole = bytes(&(HELLO.to_owned() + "0000ffff"));
+    for cut in 0..=whole.len() {
+        for window_bits in [10, 15] {
+            let [mut awake, mut asleep] = [(); 2].map(|()| inflater_with_window(window_bits));
+            for inflater in [&mut awake, &mut asleep] {
+                inflate(inflater, &whole[..cut], false).unwrap();
+                inflate(inflater, &whole[cut..], true).unwrap();
+            }
+            asleep.sleep();
+            for payload in ["", HELLO, HELLO_AGAIN, HELLO] {
+                let next = inflate(&mut awake, &bytes(payload), true);
+                assert_eq!(inflate(&mut asleep, &bytes(payload), true), next);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_block_that_a_fragmented_message_leaves_open_goes_on_in_the_next_message() {
     for window_bits in [10, 15] {
         let mut inflater = inflater_with_window(window_bits);
