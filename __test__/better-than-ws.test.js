@@ -48,6 +48,31 @@ describe('a message listener that throws', { skip }, () => {
   }
 });
 
+describe('a message listener that throws when chunks have waited for one before', { skip }, () => {
+  /** The first message is compressed and takes time, meanwhile the others arrive, each in a chunk of its own. */
+  function main({ Receiver, PerMessageDeflate }) {
+    const log = [];
+    process.on('uncaughtException', (error) => log.push(error.message));
+    const extension = new PerMessageDeflate();
+    extension.accept([{}]);
+    const receiver = new Receiver({ extensions: { 'permessage-deflate': extension } });
+    receiver.on('message', (data) => {
+      log.push(`${data}`);
+      if (String(data) === 'b') throw new Error('thrown');
+    });
+    receiver.on('finish', () => console.log([...log, 'finish'].join()));
+    receiver.write(Buffer.from([0xc1, 7, 0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00]));
+    for (const text of ['a', 'b', 'c', 'd'])
+      receiver.write(Buffer.from(`\x81\x01${text}`, 'latin1'));
+    receiver.end();
+  }
+
+  it('makes an uncaught exception, and all of them are delivered', async (t) => {
+    const { stdout, stderr } = await runInChild(t, main);
+    assert.strictEqual(stdout, 'Hello,a,b,thrown,c,d,finish\n', stderr);
+  });
+});
+
 describe('what follows a refused payload on a connection', { skip }, () => {
   const masked = { mask: true };
   const refused = {

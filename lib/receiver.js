@@ -197,6 +197,10 @@ class Receiver extends Writable {
     beginDelivery();
     try {
       this._advance();
+    } catch (error) {
+      // A stream that works off what it has collected loses track of it when something is thrown through it.
+      if (!this._writableState.bufferProcessing) throw error;
+      process.nextTick(rethrow, error);
     } finally {
       endDelivery();
     }
@@ -580,6 +584,10 @@ function limitsOf(options) {
     lastLimits = { maxBufferedChunks, maxFragments, maxPayload, skipUTF8Validation };
   }
   return lastLimits;
+}
+
+function rethrow(error) {
+  throw error;
 }
 
 /** Where the bytes lie that a descriptor speaks of. */
