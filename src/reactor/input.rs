@@ -41,8 +41,9 @@ pub struct Input {
     used_up: bool,
     /// An item that is decoded but could not be delivered yet.
     held: Option<Item>,
-    /// How much was added behind what a receiver of Node's would take.
-    ahead: usize,
+    /// Where the bytes begin that were added behind what a receiver of Node's would take. Once decoding has come there,
+    /// they are with the receiver, too.
+    ahead_from: usize,
 }
 
 impl Input {
@@ -56,7 +57,7 @@ impl Input {
             between_chunks: false,
             used_up: false,
             held: None,
-            ahead: 0,
+            ahead_from: 0,
         }
     }
 
@@ -180,13 +181,15 @@ impl Input {
         let Bytes::Aside(bytes) = &mut self.bytes else {
             return;
         };
-        if bytes.len().saturating_sub(self.position) >= READ_AHEAD {
-            self.ahead = self.ahead.saturating_add(more.len());
+        let waiting = bytes.len().saturating_sub(self.position);
+        if waiting >= READ_AHEAD && self.position >= self.ahead_from {
+            self.ahead_from = bytes.len();
         }
         if self.held.is_none() {
             let gone = self.position.min(bytes.len());
             bytes.drain(..gone);
             self.chunk_end = self.chunk_end.saturating_sub(gone);
+            self.ahead_from = self.ahead_from.saturating_sub(gone);
             self.position = 0;
         }
         let was_last = self.chunk_end >= bytes.len();
@@ -204,7 +207,11 @@ impl Input {
             Bytes::Scratch(_) => false,
             Bytes::Aside(bytes) => {
                 let waiting = bytes.len().saturating_sub(self.position);
-                !self.used_up && (waiting < READ_AHEAD || self.ahead < READ_AHEAD)
+                let ahead = match self.position < self.ahead_from {
+                    true => bytes.len().saturating_sub(self.ahead_from),
+                    false => 0,
+                };
+                !self.used_up && (waiting < READ_AHEAD || ahead < READ_AHEAD)
             }
         }
     }

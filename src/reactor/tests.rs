@@ -328,3 +328,21 @@ fn a_large_message_can_be_put_together_in_memory_of_the_callers() {
         assert!(memory == payload);
     }
 }
+
+#[test]
+fn as_much_is_read_ahead_as_two_streams_of_node_take() {
+    let mut inbound = server();
+    let mut bytes = frames(&[[1; 100].as_slice(); 600]);
+    let chunk = bytes.len();
+    bytes.extend_from_slice(&bytes.clone());
+    let mut input = Input::aside(bytes[..chunk].to_vec());
+    assert!(input.has_room());
+    input.append(&bytes[chunk..]);
+    assert!(!input.has_room());
+    // When the first chunk is delivered, the second one is with the receiver, and there is room behind it.
+    for _ in 0..600 {
+        assert!(!input.has_room());
+        payload(input.next(&mut inbound, &mut []), &pattern(2 * chunk));
+    }
+    assert!(input.has_room());
+}

@@ -186,7 +186,11 @@ fn open(call: &Call) -> Outcome<i32> {
 /// `nativeFill(id, base, single) -> count`: describes on what was read, in the inbox at `base`; see [`Driver::fill`].
 fn fill(call: &Call) -> Outcome<i32> {
     let (id, base, single) = (call.size(0)?, call.size(1)?, call.flag(2)?);
-    driver(call)?.fill(call.environment, id, base, single)
+    let driver = driver(call)?;
+    let count = driver.fill(call.environment, id, base, single)?;
+    // There may be room for more now.
+    driver.with_link(id, |link| link.watch(false));
+    Ok(count)
 }
 
 /// `nativeSetArena(arena)`: other memory for small payloads.
