@@ -35,4 +35,15 @@ function systemError(syscall, errno) {
   return Object.assign(new Error(`${syscall} ${code}`), { errno: -errno, code, syscall });
 }
 
-module.exports = { failure, systemError };
+/**
+ * Throws when what is under way, and must not be cut short, is over.
+ *
+ * @param {any} thrown by a listener
+ */
+function throwLater(thrown) {
+  process.nextTick(() => {
+    throw thrown;
+  });
+}
+
+module.exports = { failure, systemError, throwLater };

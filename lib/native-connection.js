@@ -17,7 +17,7 @@ const native = require('./native');
 const { takeInput } = require('./native-input');
 const NativeOutbox = require('./native-outbox');
 const { EMPTY_BUFFER } = require('./constants');
-const { systemError } = require('./failure');
+const { systemError, throwLater } = require('./failure');
 const { inheritedGetter, kNative, takeOff } = require('./native-socket');
 const { flushAll } = require('./outbox');
 const { attachOutbox } = require('./stream-transport');
@@ -53,10 +53,6 @@ function start() {
     isStarted = isNative && NativeOutbox.start(dispatch, onBroken, arena, threads);
   }
   return isStarted;
-}
-
-function rethrow(thrown) {
-  throw thrown;
 }
 
 function dispatch(id, event, detail) {
@@ -367,7 +363,7 @@ class NativeConnection {
       this.rescueInput();
     } catch (thrown) {
       // What a listener throws must not keep the socket from being destroyed.
-      process.nextTick(rethrow, thrown);
+      throwLater(thrown);
     }
     this.forget();
     const { whenDrained } = this;

@@ -33,8 +33,9 @@ const native = require('./native');
 const PerMessageDeflate = require('./permessage-deflate');
 const { FastBuffer, toArrayBuffer } = require('./buffers');
 const { beginDelivery, endDelivery } = require('./outbox');
-const { BINARY_TYPES, EMPTY_BUFFER, kStatusCode, kUntracked, kWebSocket } = require('./constants');
-const { failure } = require('./failure');
+const { BINARY_TYPES, EMPTY_BUFFER, kUntracked, kWebSocket } = require('./constants');
+const { failure, throwLater } = require('./failure');
+const { defineLimits, limitError, limitsOf } = require('./receiver-limits');
 
 /**
  * After a listener has thrown, the rest of its chunk waits this long, in milliseconds: whoever handles the exception may
@@ -200,7 +201,7 @@ class Receiver extends Writable {
     } catch (error) {
       // A stream that works off what it has collected loses track of it when something is thrown through it.
       if (!this._writableState.bufferProcessing) throw error;
-      process.nextTick(rethrow, error);
+      throwLater(error);
     } finally {
       endDelivery();
     }
@@ -545,69 +546,11 @@ class Receiver extends Writable {
   }
 }
 
-/** Limits that may be changed at any time, as fields of their own with what makes a value of them. */
-const LIMITS = {
-  maxBufferedChunks: (value) => value | 0,
-  maxFragments: (value) => value | 0,
-  maxPayload: (value) => value | 0,
-  skipUTF8Validation: (value) => !!value
-};
-
-for (const [name, convert] of Object.entries(LIMITS)) {
-  Object.defineProperty(Receiver.prototype, `_${name}`, {
-    configurable: true,
-    get() {
-      return this._limits[name];
-    },
-    set(value) {
-      this._limit(name, convert(value));
-    }
-  });
-}
-
-/** The limits of the receiver that was made last, which are most often those of the next one as well. */
-let lastLimits = null;
-
-/** The limits that options ask for. Receivers share the object; nobody changes it. */
-function limitsOf(options) {
-  const maxBufferedChunks = options.maxBufferedChunks | 0;
-  const maxFragments = options.maxFragments | 0;
-  const maxPayload = options.maxPayload | 0;
-  const skipUTF8Validation = !!options.skipUTF8Validation;
-  if (
-    lastLimits === null ||
-    lastLimits.maxBufferedChunks !== maxBufferedChunks ||
-    lastLimits.maxFragments !== maxFragments ||
-    lastLimits.maxPayload !== maxPayload ||
-    lastLimits.skipUTF8Validation !== skipUTF8Validation
-  ) {
-    lastLimits = { maxBufferedChunks, maxFragments, maxPayload, skipUTF8Validation };
-  }
-  return lastLimits;
-}
-
-function rethrow(error) {
-  throw error;
-}
+defineLimits(Receiver.prototype);
 
 /** Where the bytes lie that a descriptor speaks of. */
 function place(head) {
   return (head >> PLACE_SHIFT) & PLACE_MASK;
-}
-
-/**
- * The error for a limit that is checked here because the decoder cannot notice it.
- *
- * @param {string} message
- * @param {string} code
- * @param {number} closeCode
- * @returns {RangeError}
- */
-function limitError(message, code, closeCode) {
-  const error = new RangeError(message);
-  error.code = code;
-  error[kStatusCode] = closeCode;
-  return error;
 }
 
 module.exports = Receiver;

@@ -60,13 +60,13 @@ impl Jobs {
         environment: &Rc<Environment>,
         work: impl FnOnce() -> Completion + Send + 'static,
     ) -> Outcome<()> {
-        let wake = self.wake_up(environment)?;
+        let (wake, runtime) = (self.wake_up(environment)?, self.runtime()?);
         if self.outstanding.replace(self.outstanding.get() + 1) == 0 {
             // SAFETY: the function lives until `shut_down`. A job under way keeps the process alive.
             unsafe { sys::napi_ref_threadsafe_function(environment.env, wake) };
         }
         let (wake, done) = (Wake(wake), Arc::clone(&self.done));
-        self.runtime()?.spawn(async move {
+        runtime.spawn(async move {
             let completion = work();
             lock(&done).push_back(completion);
             wake.call();

@@ -18,8 +18,7 @@ pub struct Share<'a> {
 /// Sends all shares and returns when all are sent. `ask` has a function called on another thread, some time, perhaps
 /// never; it is used `helpers` times. Whoever is free takes the next share, so that helpers that come late, because all
 /// processors are busy, cost next to nothing.
-pub fn send_all(shares: Vec<Share>, helpers: usize, ask: impl Fn(Box<dyn FnOnce() + Send>)) {
-    let mut shares = shares;
+pub fn send_all(mut shares: Vec<Share>, helpers: usize, ask: impl Fn(Box<dyn FnOnce() + Send>)) {
     let round = Arc::new(Round {
         shares: shares.as_mut_ptr().cast(),
         count: shares.len(),

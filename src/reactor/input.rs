@@ -207,9 +207,10 @@ impl Input {
             Bytes::Scratch(_) => false,
             Bytes::Aside(bytes) => {
                 let waiting = bytes.len().saturating_sub(self.position);
-                let ahead = match self.position < self.ahead_from {
-                    true => bytes.len().saturating_sub(self.ahead_from),
-                    false => 0,
+                let ahead = if self.position < self.ahead_from {
+                    bytes.len().saturating_sub(self.ahead_from)
+                } else {
+                    0
                 };
                 !self.used_up && (waiting < READ_AHEAD || ahead < READ_AHEAD)
             }

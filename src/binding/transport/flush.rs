@@ -3,7 +3,6 @@
 use std::io::IoSlice;
 use std::mem;
 use std::ops::Range;
-use std::ptr;
 
 use slab::Slab;
 use tokio::runtime::Handle;
@@ -64,7 +63,14 @@ impl Driver {
         let slab: &[u8] = slab;
         let helpers = jobs.filter(|_| pool.is_none() && dirty.len() >= MANY_CONNECTIONS);
         match helpers.and_then(|jobs| jobs.runtime().ok()) {
-            Some(runtime) => self.send_shared(&dirty, slab, &mut links, &runtime),
+            Some(runtime) => {
+                self.send_shared(slab, &mut links, &runtime);
+                for &id in dirty.iter() {
+                    if let Some(link) = links.get_mut(id) {
+                        self.after_sending(id, link);
+                    }
+                }
+            }
             None => {
                 let mut pieces = Vec::new();
                 for &id in dirty.iter() {
@@ -104,34 +110,25 @@ impl Driver {
         link.records = (NONE, NONE);
     }
 
-    /// Sends to many connections together with others.
-    fn send_shared(&self, ids: &[usize], slab: &[u8], links: &mut Slab<Link>, runtime: &Handle) {
+    /// Sends what is recorded, together with threads of the runtime.
+    fn send_shared(&self, slab: &[u8], links: &mut Slab<Link>, runtime: &Handle) {
         let mut pieces = Vec::with_capacity(self.records());
-        let mut parts = Vec::with_capacity(ids.len());
-        for &id in ids {
+        let mut parts = Vec::new();
+        let links = links.iter_mut().map(|(_, link)| link);
+        for link in links.filter(|link| link.records.0 != NONE) {
             let start = pieces.len();
-            let Some(link) = links.get_mut(id) else {
-                continue;
-            };
             self.gather(link, slab, &mut pieces);
             if let Pump::Loop(polled) = &mut link.pump {
-                parts.push((ptr::from_mut(&mut polled.connection), start..pieces.len()));
+                parts.push((&mut polled.connection, start..pieces.len()));
             }
         }
-        let shares = parts.iter().map(|(connection, range)| Share {
-            // SAFETY: the ids are different ones (`sort_records` lists each once), so that this is the only reference to
-            // the connection, which stays where it is: `links` is not touched before all is sent.
-            connection: unsafe { &mut **connection },
-            pieces: pieces.get(range.clone()).unwrap_or_default(),
+        let shares = parts.into_iter().map(|(connection, range)| Share {
+            connection,
+            pieces: pieces.get(range).unwrap_or_default(),
         });
         send_all(shares.collect(), self.helpers, |help| {
             runtime.spawn(async move { help() });
         });
-        for &id in ids {
-            if let Some(link) = links.get_mut(id) {
-                self.after_sending(id, link);
-            }
-        }
     }
 
     fn send_pieces(&self, id: usize, link: &mut Link, pieces: &[IoSlice]) {
