@@ -150,3 +150,52 @@ describe('a connection that was reset', () => {
     assert.deepStrictEqual(log, ['last', 'end']);
   });
 });
+
+describe('a peer that ends its half of the connection', () => {
+  it('still gets what was sent before, be it ever so slow', async (t) => {
+    const wss = await openServer(t);
+    const [[server], peer] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
+    const { socket } = peer;
+    let received = 0;
+    socket.on('data', (chunk) => {
+      received += chunk.length;
+    });
+    socket.pause();
+    const results = [];
+    for (let i = 0; i < 64; i++) server.send(Buffer.alloc(200_000), (error) => results.push(error));
+    const ended = once(server._socket, 'end');
+    socket.end();
+    await ended;
+    assert.strictEqual(server.readyState, WebSocket.CLOSING);
+    assert.ok(server.bufferedAmount > 0);
+    const closed = closeOf(server);
+    socket.resume();
+    await once(socket, 'end');
+    const [code] = await closed;
+
+    assert.strictEqual(code, 1006);
+    assert.strictEqual(received, 64 * 200_010);
+    assert.deepStrictEqual(results, Array(64).fill(null));
+  });
+});
+
+describe('what follows a close frame', () => {
+  it('is thrown away, and counts as read', async (t) => {
+    const wss = await openServer(t);
+    const [[server], peer] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
+    const socket = server._socket;
+    const before = socket.bytesRead;
+    const message = maskedFrame({ payload: 'too late' });
+    const close = maskedFrame({ opcode: OPCODE.CLOSE, payload: Buffer.from([0x03, 0xe8]) });
+    server.on('message', () => assert.fail('nothing may follow a close frame'));
+    const concluded = once(server._receiver, 'conclude');
+    peer.socket.write(Buffer.concat([close, message]));
+    await concluded;
+    for (let i = 0; i < 50; i++) peer.socket.write(Buffer.concat(Array(1000).fill(message)));
+    peer.socket.end();
+    const [code] = await closeOf(server);
+
+    assert.strictEqual(code, 1000);
+    assert.strictEqual(socket.bytesRead - before, close.length + 50_001 * message.length);
+  });
+});

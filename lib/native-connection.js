@@ -1,5 +1,7 @@
 'use strict';
 
+const net = require('net');
+
 const {
   cells,
   FETCHED,
@@ -18,10 +20,12 @@ const { takeInput } = require('./native-input');
 const NativeOutbox = require('./native-outbox');
 const { EMPTY_BUFFER } = require('./constants');
 const { systemError, throwLater } = require('./failure');
-const { inheritedGetter, kNative, takeOff } = require('./native-socket');
+const { kNative, takeOff } = require('./native-socket');
 const { flushAll } = require('./outbox');
-const { attachOutbox } = require('./stream-transport');
+const { attachOutbox, countBefore } = require('./stream-transport');
 const { isNative, threads } = require('./transport-choice');
+
+const Inherited = net.Socket.prototype;
 
 const kLate = Symbol('late input');
 
@@ -108,7 +112,8 @@ class NativeConnection {
         break;
       case EOF:
         this.hasEnded = true;
-        this.handBack();
+        if (this.isDiscarding || this.isIdle()) this.tellEnd();
+        else this.handBack();
         break;
       case ERROR:
         this.socket.destroy(systemError('read', detail));
@@ -242,11 +247,29 @@ class NativeConnection {
     process.nextTick(() => this.leaveWhenIdle());
   }
 
+  /** Whether the receiver has finished with what it was told. */
+  isIdle() {
+    const { receiver } = this;
+    return receiver._writableState.length === 0 && !receiver._isInput;
+  }
+
+  /** The peer has ended: the socket's readable half does so. What is sent still goes out through Rust. */
+  tellEnd() {
+    Inherited.push.call(this.socket, null);
+    Inherited.read.call(this.socket, 0);
+  }
+
+  /** Nobody wants what still comes. */
+  discard() {
+    this.isDiscarding = true;
+    if (this.isLeaving) return;
+    this.head = null;
+    native.nativeDiscard(this.id);
+  }
+
   /** What the receiver is busy with comes first. */
   leaveWhenIdle() {
-    const { receiver } = this;
-    const isIdle = receiver._writableState.length === 0 && !receiver._isInput;
-    if (isIdle || receiver._errored) {
+    if (this.isIdle() || this.receiver._errored) {
       this.leave();
     } else if (this.hasEnded && this.canRescue()) {
       // The end is told when it comes; what the receiver is busy with goes on without this connection.
@@ -274,10 +297,7 @@ class NativeConnection {
     if (unread.length > 0 && !this.isDiscarding && !this.isRescued) socket.unshift(unread);
     if (this.head !== null) socket.unshift(this.head);
     this.head = null;
-    if (this.hasEnded) {
-      socket.push(null);
-      socket.read(0);
-    }
+    if (this.hasEnded) this.tellEnd();
   }
 
   /** Delivers what the socket had read before it was taken over. */
@@ -322,29 +342,9 @@ class NativeConnection {
   }
 
   forget() {
-    this.keepCounts();
-    native.nativeClose(this.id);
+    countBefore(this.socket, native.nativeClose(this.id));
     connections[this.id] = undefined;
     this.receiver._connection = null;
-  }
-
-  /** What went through Rust still counts when the socket reads and writes itself, or is gone. */
-  keepCounts() {
-    const [read, written] = native.nativeCounters(this.id);
-    for (const [name, before] of [
-      ['bytesRead', read],
-      ['bytesWritten', written]
-    ]) {
-      const guard = Object.getOwnPropertyDescriptor(this.socket, name);
-      const getter = guard ? guard.get : inheritedGetter(name);
-      Object.defineProperty(this.socket, name, {
-        configurable: true,
-        enumerable: false,
-        get() {
-          return getter.call(this) + before;
-        }
-      });
-    }
   }
 
   /** The socket is being destroyed. */
@@ -358,12 +358,14 @@ class NativeConnection {
     }
     this.sender._outbox = null;
     socket[kNative] = undefined;
-    // It had arrived before. Its listeners find a socket that is not native any more.
-    try {
-      this.rescueInput();
-    } catch (thrown) {
-      // What a listener throws must not keep the socket from being destroyed.
-      throwLater(thrown);
+    if (!this.isDiscarding && !this.socket._readableState.ended) {
+      // It had arrived before. Its listeners find a socket that is not native any more.
+      try {
+        this.rescueInput();
+      } catch (thrown) {
+        // What a listener throws must not keep the socket from being destroyed.
+        throwLater(thrown);
+      }
     }
     this.forget();
     const { whenDrained } = this;

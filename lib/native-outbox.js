@@ -106,10 +106,13 @@ class NativeOutbox {
     return queued[this.id];
   }
 
-  /** See {@link import('./outbox').Outbox#waiting}; here it is part of the length of the socket's writable state. */
+  /**
+   * See {@link import('./outbox').Outbox#waiting}; here it is part of the length of the socket's writable state, unless
+   * that is ending.
+   */
   get waiting() {
     if (!this.isShown && queued[this.id] > 0) this.showBacklog();
-    return 0;
+    return this.socket._writableState.ending ? this.backlog() : 0;
   }
 
   /** Has the socket's writable state count the backlog, as if the socket held it itself. */

@@ -3,6 +3,7 @@
 const net = require('net');
 
 const native = require('./native');
+const { guardedPrototype } = require('./stream-transport');
 
 /*
  * The prototype of sockets that Rust reads and writes: what looks at the byte stream has it handed back, what looks at
@@ -67,6 +68,8 @@ const INSTEAD = {
 
   /** `read(0)` is how the stream prods itself. */
   read(size) {
+    // There is nothing any more that Rust could know of.
+    if (this._readableState.ended) return Inherited.read.call(this, size);
     if (size === 0) return null;
     this[kNative].handBack();
     return this.read(size);
@@ -182,7 +185,8 @@ for (const name of TAKES_THE_STREAM) {
 for (const name of TAKES_THE_STREAM_FOR) {
   const inherited = Inherited[name];
   defineMethod(name, function (event, ...args) {
-    if (event === 'data' || event === 'readable' || (event === undefined && name !== 'emit')) {
+    // Nobody listens for `'readable'`, or the stream would be back already.
+    if (event === 'data' || (name !== 'emit' && (event === 'readable' || event === undefined))) {
       // Listeners that are added together all see what comes next.
       if (this[kNative]) this[kNative].handBack();
     }
@@ -261,15 +265,15 @@ function replaceOwn(socket, from, to) {
  * @param {import('./native-connection').NativeConnection} connection
  */
 function putOn(socket, connection) {
-  Object.defineProperty(socket, kNative, { configurable: true, writable: true, value: connection });
+  socket[kNative] = connection;
   replaceOwn(socket, Inherited, NativeSocket);
   Object.setPrototypeOf(socket, NativeSocket);
 }
 
-/** Makes it one as Node knows it; only its counts may still be others. */
+/** Makes it one as the stream transport has them. */
 function takeOff(socket) {
-  Object.setPrototypeOf(socket, Inherited);
+  Object.setPrototypeOf(socket, guardedPrototype(Inherited));
   replaceOwn(socket, NativeSocket, Inherited);
 }
 
-module.exports = { inheritedGetter, isWatched, kNative, putOn, takeBack, takeOff };
+module.exports = { isWatched, kNative, putOn, takeOff };

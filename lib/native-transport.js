@@ -4,7 +4,7 @@ const net = require('net');
 
 const native = require('./native');
 const { NativeConnection, kLate, start } = require('./native-connection');
-const { isWatched, kNative, putOn, takeBack } = require('./native-socket');
+const { isWatched, kNative, putOn } = require('./native-socket');
 
 /*
  * The transport for plain TCP and Unix-domain sockets: Rust reads and writes the socket's descriptor, on Node's own loop
@@ -88,15 +88,12 @@ function takeOver(socket, head, receiver, sender, onData) {
 }
 
 /**
- * Hands a native socket back whose further input nobody wants.
+ * Throws away what still comes on a native socket.
  *
  * @param {import('stream').Duplex} socket
  */
 function discard(socket) {
-  const connection = socket[kNative];
-  if (!connection) return;
-  connection.isDiscarding = true;
-  takeBack(socket);
+  if (socket[kNative]) socket[kNative].discard();
 }
 
 /**

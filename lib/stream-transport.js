@@ -12,6 +12,8 @@ const { Outbox, flushAll } = require('./outbox');
  */
 
 const kOutbox = Symbol('outbox');
+/** How many bytes were read and written by others before Node did that itself. */
+const kCountsBefore = Symbol('counts before');
 
 /** What a socket does only after the frames that were sent before it. */
 const GUARDED_METHODS = ['write', 'end', 'destroy'];
@@ -19,24 +21,29 @@ const GUARDED_METHODS = ['write', 'end', 'destroy'];
 /** What a socket tells only truthfully when it was given the frames sent so far. */
 const GUARDED_PROPERTIES = ['bytesWritten', 'writableLength', 'writableNeedDrain'];
 
-/** The property as the socket's class has it. */
-function inherited(socket, name) {
-  for (let holder = Object.getPrototypeOf(socket); holder; holder = Object.getPrototypeOf(holder)) {
+/** What is counted by others, too: which of their two counts it is. */
+const COUNTED = { bytesRead: 0, bytesWritten: 1 };
+
+/** For each class of sockets the prototype that guarded ones have, and which prototypes are such. */
+const guardedPrototypes = new WeakMap();
+const guards = new WeakSet();
+
+/** A property as the sockets of a class have it. */
+function inherited(base, name) {
+  for (let holder = base; holder; holder = Object.getPrototypeOf(holder)) {
     const descriptor = Object.getOwnPropertyDescriptor(holder, name);
     if (descriptor) return descriptor;
   }
   return undefined;
 }
 
-const guards = {};
-
-for (const name of GUARDED_METHODS) {
+function guardedMethod(base, name) {
   const guarded = function (...args) {
     // Everybody's frames, for the other end of this socket may live in this process too.
     flushAll();
-    return Object.getPrototypeOf(this)[name].apply(this, args);
+    return base[name].apply(this, args);
   };
-  guards[name] = {
+  return {
     configurable: true,
     enumerable: false,
     get() {
@@ -44,7 +51,7 @@ for (const name of GUARDED_METHODS) {
     },
     // Somebody puts a method of their own in place: it sees what is sent from now on.
     set(value) {
-      this[kOutbox].flush();
+      this[kOutbox]?.flush();
       Object.defineProperty(this, name, {
         configurable: true,
         enumerable: true,
@@ -55,16 +62,43 @@ for (const name of GUARDED_METHODS) {
   };
 }
 
-for (const name of GUARDED_PROPERTIES) {
-  guards[name] = {
+function guardedProperty(base, name) {
+  const property = inherited(base, name);
+  const isGuarded = GUARDED_PROPERTIES.includes(name);
+  return {
     configurable: true,
     enumerable: false,
     get() {
-      this[kOutbox].flush();
-      const property = inherited(this, name);
-      return property && (property.get ? property.get.call(this) : property.value);
-    }
+      if (isGuarded) this[kOutbox]?.flush();
+      const value = property.get ? property.get.call(this) : property.value;
+      const before = this[kCountsBefore];
+      return before === undefined || !(name in COUNTED) ? value : value + before[COUNTED[name]];
+    },
+    set: property.set
   };
+}
+
+/**
+ * The prototype of guarded sockets of a class. What a socket has as its own, somebody has put there: it is not guarded.
+ *
+ * @param {object} base the prototype of the class
+ * @returns {object}
+ */
+function guardedPrototype(base) {
+  if (guards.has(base)) return base;
+  let guarded = guardedPrototypes.get(base);
+  if (guarded === undefined) {
+    guarded = Object.create(base);
+    for (const name of GUARDED_METHODS) {
+      Object.defineProperty(guarded, name, guardedMethod(base, name));
+    }
+    for (const name of new Set([...GUARDED_PROPERTIES, ...Object.keys(COUNTED)])) {
+      if (name in base) Object.defineProperty(guarded, name, guardedProperty(base, name));
+    }
+    guardedPrototypes.set(base, guarded);
+    guards.add(guarded);
+  }
+  return guarded;
 }
 
 /**
@@ -76,12 +110,19 @@ for (const name of GUARDED_PROPERTIES) {
 function attachOutbox(sender, socket) {
   const isPlain = socket instanceof net.Socket && !(socket instanceof tls.TLSSocket);
   const outbox = new Outbox(socket, isPlain);
-  Object.defineProperty(socket, kOutbox, { configurable: true, enumerable: false, value: outbox });
-  for (const name of Object.keys(guards)) {
-    // What the socket has as its own, somebody has put there.
-    if (!Object.hasOwn(socket, name)) Object.defineProperty(socket, name, guards[name]);
-  }
+  socket[kOutbox] = outbox;
+  Object.setPrototypeOf(socket, guardedPrototype(Object.getPrototypeOf(socket)));
   sender._outbox = outbox;
 }
 
-module.exports = { attachOutbox };
+/**
+ * What went through others counts as well.
+ *
+ * @param {import('stream').Duplex} socket a guarded one
+ * @param {number[]} counts how many bytes they have read, and written
+ */
+function countBefore(socket, counts) {
+  socket[kCountsBefore] = counts;
+}
+
+module.exports = { attachOutbox, countBefore, guardedPrototype };

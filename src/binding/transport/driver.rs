@@ -185,12 +185,16 @@ impl Driver {
         Ok(id)
     }
 
-    /// Writes what the kernel takes and gives the connection up. Returns whether there was one.
-    pub fn close(&self, id: usize) -> bool {
+    /// Writes what the kernel takes and gives the connection up. Returns how many bytes were read and written, if there
+    /// was one.
+    pub fn close(&self, id: usize) -> Option<(u64, u64)> {
         self.flush();
         let link = self.links.borrow_mut().try_remove(id);
         self.queued.set(id, 0.0);
-        link.map(|link| self.end(link)).is_some()
+        let link = link?;
+        let counters = link.counters();
+        self.end(link);
+        Some(counters)
     }
 
     fn end(&self, link: Link) {
@@ -291,6 +295,17 @@ impl Driver {
             link.stopped |= at_once;
             link.with_connection(|connection| connection.paused = true);
             link.resumed = false;
+        });
+    }
+
+    /// From now on what is read is thrown away.
+    pub fn discard(&self, id: usize) {
+        self.with_link(id, |link| {
+            link.discards = true;
+            link.lent = None;
+            // The dispatch under way takes care of input that is not aside.
+            link.input.take_if(|input| input.is_aside());
+            link.watch(false);
         });
     }
 
@@ -414,9 +429,9 @@ impl Driver {
     /// Whether another chunk of the input is to be told right now. If not, what is left of it is put aside.
     fn goes_on(&self, id: usize, is_done: bool) -> bool {
         let goes_on = self.with_input(id, |link, scratch| {
-            link.is_busy = !is_done;
+            link.is_busy = !is_done && !link.discards;
             let input = link.input.as_ref();
-            if is_done && input.is_none_or(Input::is_used_up) {
+            if link.discards || (is_done && input.is_none_or(Input::is_used_up)) {
                 link.input = None;
                 return false;
             }

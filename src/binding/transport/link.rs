@@ -46,6 +46,8 @@ pub struct Link {
     /// The receiver has not finished with what it was told, so it is not told more: its bytes may lie where the next
     /// ones would.
     pub is_busy: bool,
+    /// Nobody wants what is read.
+    pub discards: bool,
     /// JavaScript asked for more since it was told last.
     pub resumed: bool,
     /// Whether JavaScript knows that the connection is broken.
@@ -70,6 +72,7 @@ impl Link {
             hung_up: false,
             stopped: false,
             is_busy: false,
+            discards: false,
             resumed: false,
             told_error: false,
             records: (NONE, NONE),

@@ -61,6 +61,7 @@ raw_functions!(export:
     "nativeSendLarge" => send_large,
     "nativePause" => pause,
     "nativeResume" => resume,
+    "nativeDiscard" => discard,
     "nativeGoOn" => go_on,
     "nativeRef" => keep_alive,
     "nativeCounters" => counters,
@@ -277,6 +278,12 @@ fn pause(call: &Call) -> Outcome<()> {
     Ok(())
 }
 
+/// `nativeDiscard(id)`: throws away what is read from now on.
+fn discard(call: &Call) -> Outcome<()> {
+    driver(call)?.discard(call.size(0)?);
+    Ok(())
+}
+
 /// `nativeResume(id)`: reads again; input that was put aside is told in the next turn of the loop.
 fn resume(call: &Call) -> Outcome<()> {
     driver(call)?.resume(call.size(0)?);
@@ -298,13 +305,7 @@ fn keep_alive(call: &Call) -> Outcome<()> {
 
 /// `nativeCounters(id) -> [bytesRead, bytesWritten]`
 fn counters(call: &Call) -> Outcome<sys::napi_value> {
-    let (read, written) = with_link(call, |link| link.counters())?;
-    array(
-        call.env,
-        [read, written]
-            .into_iter()
-            .map(|count| (count as f64).reply(call.env)),
-    )
+    pair(call.env, with_link(call, |link| link.counters())?)
 }
 
 /// `nativeUnread(id, all) -> Buffer`: what was read and is not decoded, also (`all`) what JavaScript was not told of. From
@@ -363,13 +364,19 @@ fn unsent(call: &Call) -> Outcome<sys::napi_value> {
     Ok(buffer(call.env, &bytes))
 }
 
-/// `nativeClose(id)`: writes what the kernel takes and gives the connection up.
-fn close(call: &Call) -> Outcome<()> {
-    if driver(call)?.close(call.size(0)?) {
-        Ok(())
-    } else {
-        Err(NO_CONNECTION)
-    }
+/// `nativeClose(id) -> [bytesRead, bytesWritten]`: writes what the kernel takes and gives the connection up.
+fn close(call: &Call) -> Outcome<sys::napi_value> {
+    let counts = driver(call)?.close(call.size(0)?).ok_or(NO_CONNECTION)?;
+    pair(call.env, counts)
+}
+
+fn pair(env: sys::napi_env, (first, second): (u64, u64)) -> Outcome<sys::napi_value> {
+    array(
+        env,
+        [first, second]
+            .into_iter()
+            .map(|count| (count as f64).reply(env)),
+    )
 }
 
 /// A Buffer that holds a copy of `bytes`.

@@ -214,10 +214,12 @@ impl Driver {
                 }
                 Read::Bytes(count) => {
                     bytes += count;
-                    self.with_link(id, |link| link.hung_up = gone && is_all);
-                    self.tell_input(environment, id, serial);
-                    if self.is_current(id, serial) {
-                        self.ask_for_memory(environment, id);
+                    if !self.discards(id) {
+                        self.with_link(id, |link| link.hung_up = gone && is_all);
+                        self.tell_input(environment, id, serial);
+                        if self.is_current(id, serial) {
+                            self.ask_for_memory(environment, id);
+                        }
                     }
                     if is_all {
                         self.tell_gone(id, serial, gone);
@@ -226,6 +228,10 @@ impl Driver {
                 }
             }
         }
+    }
+
+    fn discards(&self, id: usize) -> bool {
+        self.with_link(id, |link| link.discards) == Some(true)
     }
 
     fn tell_gone(&self, id: usize, serial: u64, gone: bool) {
@@ -260,6 +266,7 @@ impl Driver {
             let (outcome, is_all) = polled.read(&mut scratch);
             let connection = &mut polled.connection;
             let outcome = match (outcome, &mut link.input) {
+                (Read::Bytes(_), _) if link.discards => outcome,
                 (Read::Bytes(count), Some(input)) => {
                     // JavaScript comes to it by itself.
                     input.append(scratch.get(..count).unwrap_or_default());

@@ -239,11 +239,12 @@ impl Driver {
 
     /// Tells JavaScript the news of one connection: what was written, what came in, how it ended.
     pub(super) fn tell_news(&self, environment: &Environment, pool: &Pool, id: usize, serial: u64) {
+        let discards = self.with_link(id, |link| link.discards) == Some(true);
         let news = self.with_threaded(id, serial, |threaded, input, _| {
             // What JavaScript has left comes first; it will ask for more.
             let (remote, handed) = (&threaded.remote, threaded.handed);
             let news = pool.threads.take_news(remote, handed, input.is_none());
-            let has_input = !news.arrived.is_empty();
+            let has_input = !news.arrived.is_empty() && !discards;
             if has_input {
                 *input = Some(Input::aside(news.arrived));
             }
