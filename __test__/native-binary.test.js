@@ -7,8 +7,11 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { describe, it } = require('node:test');
+const { pathToFileURL } = require('node:url');
 const { promisify } = require('node:util');
 const { Worker } = require('node:worker_threads');
+
+const ts = require('typescript');
 
 const { directory, entry, isOxws } = require('./support/internals.js');
 
@@ -128,6 +131,40 @@ describe('The native binary', { skip: isOxws ? false : 'only oxws has one' }, ()
       assert.strictEqual(manifest.main, `oxws.${platform}.node`);
       assert.deepStrictEqual([manifest.os, manifest.cpu], [[system], [cpu]]);
     }
+  });
+
+  it('is asked for within try alone, for bundlers forgive only there what they do not find', () => {
+    const file = path.join(directory, 'lib/native.js');
+    const source = ts.createSourceFile(file, fs.readFileSync(file, 'utf8'), ts.ScriptTarget.Latest);
+    const outside = [];
+    const visit = (node) => {
+      if (ts.isTryStatement(node)) return;
+      if (ts.isCallExpression(node) && node.expression.escapedText === 'require') {
+        outside.push(node.arguments[0].text);
+      }
+      ts.forEachChild(node, visit);
+    };
+    visit(source);
+
+    assert.deepStrictEqual(outside, ['module', 'path', './platform']);
+  });
+
+  it('loads in a bundle of ES modules, where there is no __dirname', async (t) => {
+    const copy = copyPackage(t);
+    installPlatformPackage(copy, 'index.js', 'module.exports = { from: "package" };');
+    const lib = path.join(path.dirname(copy.localFile), 'lib');
+    const loader = fs.readFileSync(path.join(lib, 'native.js'), 'utf8');
+    fs.writeFileSync(
+      path.join(lib, 'bundle.mjs'),
+      `import { createRequire } from 'node:module';
+       const require = createRequire(import.meta.url);
+       const module = {};
+       ${loader.replace("const { createRequire } = require('module');", '')}
+       export default module.exports;`
+    );
+    const bundle = await import(pathToFileURL(path.join(lib, 'bundle.mjs')));
+
+    assert.deepStrictEqual(bundle.default, { from: 'package' });
   });
 
   it('loads in worker threads, several at once, and goes with them', async () => {

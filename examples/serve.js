@@ -55,7 +55,8 @@ async function serve(port) {
   watchHeartbeats(wss);
 
   server.listen(port);
-  await once(server, 'listening');
+  // The WebSocket server hears of a port that is taken, too, and would throw for want of a listener.
+  await once(wss, 'listening');
   console.log(`http://localhost:${server.address().port}/ (Ctrl-C ends it)`);
 
   process.once('SIGINT', () => {

@@ -6,66 +6,83 @@ const path = require('path');
 const { platformName } = require('./platform');
 
 /**
- * Runs one `require` of a binary.
+ * What became of one `require` of a binary.
  *
- * @param {() => object} requireBinary
- * @returns {{ binding?: object, error?: Error, missing?: boolean }} `missing` tells that there is no
- *     such file or package, as opposed to one that does not load
+ * @typedef {object} Outcome
+ * @property {object} [binding] what the addon exports
+ * @property {Error} [error]
+ * @property {boolean} [missing] whether there is no such file or package, as opposed to one that does not load
  */
-function attempt(requireBinary) {
-  try {
-    return { binding: requireBinary() };
-  } catch (error) {
-    return { error, missing: error.code === 'MODULE_NOT_FOUND' };
-  }
-}
 
-// Bundlers follow a `require` only when its argument is a literal, hence one line for each published
-// platform. The last line is for platforms on which somebody built the binary.
+/**
+ * @param {Error} error
+ * @returns {Outcome}
+ */
+const failed = (error) => ({ error, missing: error.code === 'MODULE_NOT_FOUND' });
 
+// Bundlers follow a `require` only when its argument is a literal, hence one line for each published platform. What
+// they do not find, as is the case for all platforms but one, they forgive only within the very `try`. The last line
+// is for platforms on which somebody built the binary.
+
+/**
+ * @param {string} platform
+ * @returns {Outcome}
+ */
 function requireLocalFile(platform) {
-  switch (platform) {
-    case 'darwin-arm64':
-      return require('../oxws.darwin-arm64.node');
-    case 'darwin-x64':
-      return require('../oxws.darwin-x64.node');
-    case 'linux-arm64-gnu':
-      return require('../oxws.linux-arm64-gnu.node');
-    case 'linux-arm64-musl':
-      return require('../oxws.linux-arm64-musl.node');
-    case 'linux-x64-gnu':
-      return require('../oxws.linux-x64-gnu.node');
-    case 'linux-x64-musl':
-      return require('../oxws.linux-x64-musl.node');
-    case 'win32-arm64-msvc':
-      return require('../oxws.win32-arm64-msvc.node');
-    case 'win32-x64-msvc':
-      return require('../oxws.win32-x64-msvc.node');
-    default:
-      return createRequire(__filename)(`../oxws.${platform}.node`);
+  try {
+    switch (platform) {
+      case 'darwin-arm64':
+        return { binding: require('../oxws.darwin-arm64.node') };
+      case 'darwin-x64':
+        return { binding: require('../oxws.darwin-x64.node') };
+      case 'linux-arm64-gnu':
+        return { binding: require('../oxws.linux-arm64-gnu.node') };
+      case 'linux-arm64-musl':
+        return { binding: require('../oxws.linux-arm64-musl.node') };
+      case 'linux-x64-gnu':
+        return { binding: require('../oxws.linux-x64-gnu.node') };
+      case 'linux-x64-musl':
+        return { binding: require('../oxws.linux-x64-musl.node') };
+      case 'win32-arm64-msvc':
+        return { binding: require('../oxws.win32-arm64-msvc.node') };
+      case 'win32-x64-msvc':
+        return { binding: require('../oxws.win32-x64-msvc.node') };
+      default:
+        return { binding: createRequire(__filename)(`../oxws.${platform}.node`) };
+    }
+  } catch (error) {
+    return failed(error);
   }
 }
 
+/**
+ * @param {string} platform
+ * @returns {Outcome}
+ */
 function requirePlatformPackage(platform) {
-  switch (platform) {
-    case 'darwin-arm64':
-      return require('oxws-darwin-arm64');
-    case 'darwin-x64':
-      return require('oxws-darwin-x64');
-    case 'linux-arm64-gnu':
-      return require('oxws-linux-arm64-gnu');
-    case 'linux-arm64-musl':
-      return require('oxws-linux-arm64-musl');
-    case 'linux-x64-gnu':
-      return require('oxws-linux-x64-gnu');
-    case 'linux-x64-musl':
-      return require('oxws-linux-x64-musl');
-    case 'win32-arm64-msvc':
-      return require('oxws-win32-arm64-msvc');
-    case 'win32-x64-msvc':
-      return require('oxws-win32-x64-msvc');
-    default:
-      return createRequire(__filename)(`oxws-${platform}`);
+  try {
+    switch (platform) {
+      case 'darwin-arm64':
+        return { binding: require('oxws-darwin-arm64') };
+      case 'darwin-x64':
+        return { binding: require('oxws-darwin-x64') };
+      case 'linux-arm64-gnu':
+        return { binding: require('oxws-linux-arm64-gnu') };
+      case 'linux-arm64-musl':
+        return { binding: require('oxws-linux-arm64-musl') };
+      case 'linux-x64-gnu':
+        return { binding: require('oxws-linux-x64-gnu') };
+      case 'linux-x64-musl':
+        return { binding: require('oxws-linux-x64-musl') };
+      case 'win32-arm64-msvc':
+        return { binding: require('oxws-win32-arm64-msvc') };
+      case 'win32-x64-msvc':
+        return { binding: require('oxws-win32-x64-msvc') };
+      default:
+        return { binding: createRequire(__filename)(`oxws-${platform}`) };
+    }
+  } catch (error) {
+    return failed(error);
   }
 }
 
@@ -77,10 +94,12 @@ function requirePlatformPackage(platform) {
  */
 function load() {
   const platform = platformName();
-  const file = path.join(__dirname, '..', `oxws.${platform}.node`);
+  const name = `oxws.${platform}.node`;
+  // In a bundle of ES modules there is no such variable.
+  const file = typeof __dirname === 'string' ? path.join(__dirname, '..', name) : name;
   const packageName = `oxws-${platform}`;
 
-  const local = attempt(() => requireLocalFile(platform));
+  const local = requireLocalFile(platform);
   if (local.binding) return local.binding;
   if (!local.missing) {
     throw new Error(
@@ -90,7 +109,7 @@ function load() {
     );
   }
 
-  const installed = attempt(() => requirePlatformPackage(platform));
+  const installed = requirePlatformPackage(platform);
   if (installed.binding) return installed.binding;
   if (!installed.missing) {
     throw new Error(
