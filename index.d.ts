@@ -96,9 +96,11 @@ declare class WebSocket extends EventEmitter {
   readonly bufferedAmount: number;
   /** The extensions both sides agreed on, as in the Sec-WebSocket-Extensions header. */
   readonly extensions: string;
+  /** Whether `pause()` has stopped reading. */
   readonly isPaused: boolean;
   /** The subprotocol the server chose, or an empty string. */
   readonly protocol: string;
+  /** `CONNECTING`, `OPEN`, `CLOSING` or `CLOSED`. */
   readonly readyState: 0 | 1 | 2 | 3;
   /** The address a client connects to. */
   readonly url: string;
@@ -117,10 +119,16 @@ declare class WebSocket extends EventEmitter {
     options?: WebSocket.ClientOptions | ClientRequestArgs
   );
 
-  /** Starts the closing handshake. `data`, the reason, takes at most 123 bytes. */
+  /**
+   * Starts the closing handshake (RFC 6455, section 7). `code` is 1000 to 1014 without 1004 to 1006, or
+   * 3000 to 4999; `data`, the reason, takes at most 123 bytes.
+   */
   close(code?: number, data?: string | Uint8Array): void;
+  /** Sends a ping with at most 125 bytes. Pongs come as `'pong'` events. */
   ping(data?: any, mask?: boolean, cb?: (error: Error) => void): void;
+  /** Sends a pong with at most 125 bytes. Pings are answered without it, see `autoPong`. */
   pong(data?: any, mask?: boolean, cb?: (error: Error) => void): void;
+  /** Sends a message. Throws while connecting; once closing, only `cb` is told that it is too late. */
   send(data: Sendable, cb?: SendCallback): void;
   send(data: Sendable, options: SendOptions, cb?: SendCallback): void;
   /** Drops the connection without a closing handshake. */
@@ -128,8 +136,10 @@ declare class WebSocket extends EventEmitter {
 
   /** Stops reading. What was received already may still be emitted. */
   pause(): void;
+  /** Goes on reading. */
   resume(): void;
 
+  /** As in a browser: the listener gets an event object, and text as a string. */
   addEventListener<K extends keyof WebSocket.WebSocketEventMap>(
     type: K,
     listener:
@@ -144,13 +154,21 @@ declare class WebSocket extends EventEmitter {
       | { handleEvent(event: WebSocket.WebSocketEventMap[K]): void }
   ): void;
 
+  /** The connection is closed: 1005 stands for a close frame without a code, 1006 for no close frame. */
   on(event: 'close', listener: SocketListeners['close']): this;
+  /** The handshake or the connection failed; `'close'` follows. What the peer did wrong has a `code`, `WS_ERR_...`. */
   on(event: 'error', listener: SocketListeners['error']): this;
+  /** A client has got the server's answer to its handshake. */
   on(event: 'upgrade', listener: SocketListeners['upgrade']): this;
+  /** A message has arrived, text as bytes too; `isBinary` tells which it was. */
   on(event: 'message', listener: SocketListeners['message']): this;
+  /** The connection is open. */
   on(event: 'open', listener: SocketListeners['open']): this;
+  /** A ping or a pong has arrived. */
   on(event: 'ping' | 'pong', listener: SocketListeners['ping']): this;
+  /** A client is about to follow a redirect to `url`; `request` may still be changed. */
   on(event: 'redirect', listener: SocketListeners['redirect']): this;
+  /** A server has answered with something else than an upgrade. A listener must end the request itself. */
   on(event: 'unexpected-response', listener: SocketListeners['refused']): this;
   on(event: string | symbol, listener: SocketListeners['other']): this;
 
@@ -238,49 +256,72 @@ declare namespace WebSocket {
     autoPong?: boolean | undefined;
     /** Milliseconds that a closing handshake may take before the socket is dropped. Default: 30000. */
     closeTimeout?: number | undefined;
-    /** Most chunks of data held for an unfinished message; 0 is no limit. Default: 262144. */
+    /** Most received chunks held for an unfinished frame; 0 is no limit. Default: 262144. */
     maxBufferedChunks?: number | undefined;
     /** Most fragments a message may have; 0 is no limit. Default: 16384. */
     maxFragments?: number | undefined;
-    /** Most bytes a message may have; 0 is no limit. Default: 104857600. */
+    /** Most bytes a message may have, also inflated, up to 2147483647; 0 is no limit. Default: 104857600. */
     maxPayload?: number | undefined;
-    /** Most automatic pongs waiting to be sent; one more drops the connection. Default: 60. */
+    /** Most automatic pongs waiting to be sent; one more drops the connection; 0 is no limit. Default: 60. */
     maxPendingAutoPongs?: number | undefined;
-    /** permessage-deflate, and how. Default: true for clients, false for servers. */
+    /** Whether, and how, to compress (RFC 7692). Default: true for clients, false for servers. */
     perMessageDeflate?: boolean | PerMessageDeflateOptions | undefined;
     /** Whether text and close reasons are taken unchecked. Default: false. */
     skipUTF8Validation?: boolean | undefined;
   }
 
+  /**
+   * What a client takes. The options of `http.request()`, and for `wss:` those of `tls.connect()`, are passed on,
+   * unless they follow from the address.
+   */
   interface ClientOptions extends SharedOptions, SecureContextOptions {
+    /** Makes or lends the connection, as for `http.request()`. */
     agent?: Agent | undefined;
+    /** Checks the name in the server's certificate, as for `tls.connect()`. */
     checkServerIdentity?(servername: string, cert: CertMeta): boolean;
+    /** Makes the connection. Default: `net.connect()` or `tls.connect()`. */
     createConnection?: typeof createConnection | undefined;
+    /** The version of IP, 4 or 6, that a host name is looked up for. Default: both. */
     family?: number | undefined;
+    /** Completes the request, which is sent when this calls `request.end()`. Default: it is sent as it is. */
     finishRequest?: FinishRequestCallback | undefined;
+    /** Whether redirects are followed, without credentials to another server. Default: false. */
     followRedirects?: boolean | undefined;
     /** Fills the 4 bytes of a masking key. Default: random bytes. */
     generateMask?(mask: Buffer): void;
-    /** Milliseconds that the opening handshake may take, anew after each redirect. */
+    /** Milliseconds that the opening handshake may take, anew after each redirect. Default: no limit. */
     handshakeTimeout?: number | undefined;
+    /** Headers to add to the request. */
     headers?: { [name: string]: string } | undefined;
+    /** Has no effect: it follows from the address. */
     host?: string | undefined;
+    /** The local address to connect from, as for `net.connect()`. */
     localAddress?: string | undefined;
-    /** Default: 10. */
+    /** Most redirects that are followed. Default: 10. */
     maxRedirects?: number | undefined;
+    /** The Origin header, in version 8 Sec-WebSocket-Origin. Default: none. */
     origin?: string | undefined;
+    /** Has no effect: it follows from the address. For subprotocols see `protocols`. */
     protocol?: string | undefined;
     /** The subprotocols to offer, for code that cannot give the constructor's second argument. */
     protocols?: string | string[] | undefined;
+    /** The Sec-WebSocket-Version header, 8 or 13. Default: 13. */
     protocolVersion?: number | undefined;
+    /** Whether a certificate that cannot be verified is refused, as for `tls.connect()`. Default: true. */
     rejectUnauthorized?: boolean | undefined;
   }
 
+  /** The parameters of permessage-deflate (RFC 7692, section 7.1), and how the compression is done. */
   interface PerMessageDeflateOptions {
+    /** Whether the server begins each message with an empty context; false refuses to. Default: if asked to. */
     serverNoContextTakeover?: boolean | undefined;
+    /** Whether the client does; false refuses to. Default: if asked to. */
     clientNoContextTakeover?: boolean | undefined;
+    /** The server's window, as a power of two: 8 to 15. Default: 15. */
     serverMaxWindowBits?: number | undefined;
+    /** The client's window, as a power of two: 8 to 15. Default: 15. */
     clientMaxWindowBits?: number | undefined;
+    /** As for `node:zlib`; `level` (default: 3), `memLevel`, `strategy` and `dictionary` have an effect. */
     zlibDeflateOptions?:
       | {
           flush?: number | undefined;
@@ -294,17 +335,24 @@ declare namespace WebSocket {
           info?: boolean | undefined;
         }
       | undefined;
+    /** As for `node:zlib`; `dictionary` has an effect. */
     zlibInflateOptions?: ZlibOptions | undefined;
-    /** Payloads below this many bytes go out as they are. Default: 1024. */
+    /**
+     * Messages below this many bytes go out as they are if our side begins each message with an empty context.
+     * Default: 1024.
+     */
     threshold?: number | undefined;
+    /** Most large messages (de)compressed at once, in the whole process; the first one set counts. Default: 10. */
     concurrencyLimit?: number | undefined;
   }
 
+  /** The event of `onopen`. */
   interface Event {
     type: string;
     target: WebSocketInstance;
   }
 
+  /** The event of `onerror`. */
   interface ErrorEvent {
     type: string;
     target: WebSocketInstance;
@@ -312,6 +360,7 @@ declare namespace WebSocket {
     message: string;
   }
 
+  /** The event of `onclose`. `wasClean` tells whether both sides sent a close frame. */
   interface CloseEvent {
     type: string;
     target: WebSocketInstance;
@@ -320,6 +369,7 @@ declare namespace WebSocket {
     wasClean: boolean;
   }
 
+  /** The event of `onmessage`. */
   interface MessageEvent {
     type: string;
     target: WebSocketInstance;
@@ -334,33 +384,41 @@ declare namespace WebSocket {
   }
 
   interface EventListenerOptions {
+    /** Whether the listener is called once at most. Default: false. */
     once?: boolean | undefined;
   }
 
+  /** What a server takes. Exactly one of `port`, `server` and `noServer` is required. */
   interface ServerOptions<
     U extends WebSocketClass = WebSocketClass,
     V extends typeof IncomingMessage = typeof IncomingMessage
   > extends SharedOptions {
+    /** Most connections that wait to be accepted, as for `server.listen()`. Default: 511. */
     backlog?: number | undefined;
     /** Whether `clients` is kept. Default: true. */
     clientTracking?: boolean | undefined;
     /** Chooses one of the offered subprotocols, or `false` for none. Default: the first. */
     handleProtocols?: (protocols: Set<string>, request: InstanceType<V>) => string | false;
+    /** The address that goes with `port`. Default: all addresses of the machine. */
     host?: string | undefined;
-    /** Whether somebody else hands the upgrades in, by `handleUpgrade()`. */
+    /** Whether somebody else hands the upgrades in, by `handleUpgrade()`. Default: false. */
     noServer?: boolean | undefined;
     /** The one path that this server serves. Default: all. */
     path?: string | undefined;
+    /** The port of an HTTP server of its own; 0 is any that is free. */
     port?: number | undefined;
+    /** An HTTP server that exists, whose upgrades are taken. */
     server?: HttpServer<V> | HttpsServer<V> | undefined;
+    /** Accepts or refuses handshakes; with two parameters by calling back. Default: all are accepted. */
     verifyClient?:
       | VerifyClientCallbackAsync<InstanceType<V>>
       | VerifyClientCallbackSync<InstanceType<V>>
       | undefined;
-    /** The class of the server's sockets. */
+    /** The class of the server's sockets. Default: `WebSocket`. */
     WebSocket?: U | undefined;
   }
 
+  /** Where a server listens, as `server.address()` tells. */
   interface AddressInfo {
     address: string;
     family: string;
@@ -379,9 +437,11 @@ declare namespace WebSocket {
 
     constructor(options?: ServerOptions<T, U>, callback?: () => void);
 
+    /** Where the HTTP server listens; null once closed. Throws with `noServer`. */
     address(): AddressInfo | string | null;
-    /** Takes no more connections; those that exist stay. */
+    /** Takes no more connections; those that exist stay, and `'close'` comes after the last of them. */
     close(cb?: (error?: Error) => void): void;
+    /** Answers an HTTP server's `'upgrade'` event: with a WebSocket for `callback`, or by refusing. */
     handleUpgrade(
       request: InstanceType<U>,
       socket: Duplex,
@@ -391,10 +451,15 @@ declare namespace WebSocket {
     /** Whether this server serves the request. Made to be overridden. */
     shouldHandle(request: InstanceType<U>): boolean | Promise<boolean>;
 
+    /** A handshake is complete. */
     on(event: 'connection', cb: ServerListeners<T, U>['connection']): this;
+    /** The HTTP server has failed. */
     on(event: 'error', cb: ServerListeners<T, U>['error']): this;
+    /** The lines of the answer to a handshake, which may be changed, before they are sent. */
     on(event: 'headers', cb: ServerListeners<T, U>['headers']): this;
+    /** The HTTP server listens; or the server is closed and has no connections left. */
     on(event: 'close' | 'listening', cb: ServerListeners<T, U>['close']): this;
+    /** A handshake was at fault. With a listener it must answer and close the socket itself. */
     on(event: 'wsClientError', cb: ServerListeners<T, U>['failed']): this;
     on(event: string | symbol, listener: ServerListeners<T, U>['other']): this;
 
@@ -446,10 +511,14 @@ declare namespace WebSocket {
     constructor(options?: ReceiverOptions);
   }
 
+  /** As the options of clients and servers, but nothing is limited by default. */
   interface ReceiverOptions {
     allowSynchronousEvents?: boolean | undefined;
+    /** What binary messages arrive as. Default: `'nodebuffer'`. */
     binaryType?: 'nodebuffer' | 'arraybuffer' | 'fragments' | 'blob' | undefined;
+    /** The extensions both sides agreed on, by name. */
     extensions?: { [name: string]: PerMessageDeflate } | undefined;
+    /** Whether frames must be masked, as those of clients are. Default: false. */
     isServer?: boolean | undefined;
     maxBufferedChunks?: number | undefined;
     maxFragments?: number | undefined;
@@ -481,14 +550,18 @@ declare namespace WebSocket {
     sendFrame(list: readonly (Buffer | string)[], cb?: SendCallback): void;
   }
 
+  /** The header of a frame (RFC 6455, section 5.2). What is not given is false. */
   interface FrameOptions {
     opcode: number;
     fin?: boolean | undefined;
+    /** Fills the 4 bytes of the masking key. Default: random bytes. */
     generateMask?: ((mask: Buffer) => void) | undefined;
     mask?: boolean | undefined;
+    /** Where the masking key is put. */
     maskBuffer?: Buffer | undefined;
     /** Whether the payload must stay as it is, so that masking it makes a copy. */
     readOnly?: boolean | undefined;
+    /** Whether the payload is compressed. */
     rsv1?: boolean | undefined;
   }
 
@@ -507,12 +580,15 @@ declare namespace WebSocket {
     offer(): { [parameter: string]: string | number | true };
     /** Takes the other side's offers, or its answer, and gives what was agreed on. */
     accept(configurations: ExtensionParameters[]): { [parameter: string]: string | number | true };
+    /** Frees what it holds; whoever waits for data gets an error. */
     cleanup(): void;
+    /** Compresses a frame, the last one of its message if `fin`. */
     compress(
       data: Buffer | string,
       fin: boolean,
       cb: (error: Error | null, data: Buffer) => void
     ): void;
+    /** Decompresses a frame, the last one of its message if `fin`. */
     decompress(data: Buffer, fin: boolean, cb: (error: Error | null, data: Buffer) => void): void;
   }
 
@@ -523,12 +599,15 @@ declare namespace WebSocket {
 
   /** The Sec-WebSocket-Extensions header. */
   const extension: {
+    /** The offers of each extension, in their order. Throws a `SyntaxError`. */
     parse(header: string): { [name: string]: ExtensionParameters[] };
+    /** The header for one or several sets of parameters of each extension. */
     format(extensions: { [name: string]: object | object[] }): string;
   };
 
   /** The Sec-WebSocket-Protocol header. */
   const subprotocol: {
+    /** The names, in their order. Throws a `SyntaxError`. */
     parse(header: string): Set<string>;
   };
 }
