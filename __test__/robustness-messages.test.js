@@ -10,9 +10,13 @@ const { once } = require('node:events');
 const { afterEach, beforeEach, describe, test } = require('node:test');
 
 const frames = require('./support/frames.js');
+const { isOxws } = require('./support/internals.js');
 const { collect, openPair } = require('./support/pair.js');
 
 const LIMIT = { timeout: 30_000 };
+
+// After a listener has thrown, ws loses them and never reads again.
+const skip = !isOxws && 'the package under test is ws';
 
 const deflate = { perMessageDeflate: { threshold: 0 } };
 
@@ -56,7 +60,7 @@ describe('A connection that is paused and resumed', () => {
   }
 });
 
-describe('A listener that throws', () => {
+describe('A listener that throws', { skip }, () => {
   let listeners;
 
   beforeEach(() => {
@@ -81,7 +85,6 @@ describe('A listener that throws', () => {
     'and terminates its connection': (ws) => ws.terminate()
   };
   for (const [how, act] of Object.entries(WAYS)) {
-    // What ws does then is lose them, and never read again.
     test(`${how} loses no messages`, LIMIT, async (t) => {
       const { client, server } = await openPair(t);
       const all = collect(server, 'message', 40);
@@ -101,7 +104,7 @@ describe('A listener that throws', () => {
   }
 });
 
-describe('A connection with unread messages that is resumed and terminated', () => {
+describe('A connection with unread messages that is resumed and terminated', { skip }, () => {
   test('is closed though one of their listeners throws', LIMIT, async (t) => {
     const { client, server } = await openPair(t);
     const received = collect(server, 'message', 5);
