@@ -403,4 +403,4 @@ function connect(websocket, address, protocols, options) {
   return new Attempt(websocket, address, sorted.protocols, sorted.options).start();
 }
 
-module.exports = { abortHandshake, connect, emitErrorAndClose };
+module.exports = { abortHandshake, connect };

@@ -43,9 +43,7 @@ module.exports = {
   WAITING: 2,
 
   TOP,
-  HEADER,
   STRIDE,
-  CAPACITY,
 
   /** Kinds, in the low bits of a descriptor's first integer. */
   KIND_MASK: 0x0f,

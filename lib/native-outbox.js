@@ -1,6 +1,7 @@
 'use strict';
 
 const native = require('./native');
+const { EMPTY_BUFFER } = require('./constants');
 const {
   BY_REFERENCE,
   MAX_HEAD,
@@ -28,8 +29,6 @@ const MOST_RECORDS = 16 * 1024;
 
 /** How many connections the array of backlogs is made for at first. */
 const FIRST_CAPACITY = 1024;
-
-const NOTHING = Buffer.alloc(0);
 
 /** Is told the numbers and the errors of connections that broke. */
 let tell = null;
@@ -222,7 +221,7 @@ class NativeOutbox {
   list(list, callback) {
     const parts = list.map((part) => (typeof part === 'string' ? Buffer.from(part) : part));
     const bytes = parts.length === 1 ? parts[0] : Buffer.concat(parts);
-    this.sendNow(NOTHING, 0, bytes);
+    this.sendNow(EMPTY_BUFFER, 0, bytes);
     if (typeof callback === 'function') process.nextTick(callBack, this, this.sent, callback);
   }
 
@@ -293,7 +292,7 @@ class NativeOutbox {
       if (mark <= this.inFlight) return () => callback(null);
       if (this.destroyedBy) return () => callback(this.destroyedBy);
       // The socket knows what to tell.
-      return () => this.socket.write(NOTHING, callback);
+      return () => this.socket.write(EMPTY_BUFFER, callback);
     });
     callEach(calls, 0, null);
   }

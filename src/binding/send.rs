@@ -1,7 +1,7 @@
 //! Entry points of the way out that work on bytes alone: frame headers and masking.
 
 use super::raw::{raw_functions, Call, Fault, Outcome};
-use crate::protocol::{mask, FrameHead};
+use crate::protocol::{mask, FrameHead, MAX_HEAD};
 
 raw_functions!(export:
     "writeHead" => write_head,
@@ -31,7 +31,7 @@ fn write_head(call: &Call) -> Outcome<i32> {
         length: length as u64,
         mask,
     };
-    let mut bytes = [0; 14];
+    let mut bytes = [0; MAX_HEAD];
     let size = head.write(&mut bytes);
     // SAFETY: no JavaScript runs until this function returns, and no other argument is a buffer.
     let target = unsafe { call.bytes(0)? };

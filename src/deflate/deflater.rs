@@ -40,7 +40,7 @@ impl Default for DeflateOptions {
 const KEPT_TEXT: usize = 8 * 1024;
 
 /// The level where nobody sets one. zlib's default, 6, looks at up to 128 places for each match, all over a window of
-/// 32 KiB for each connection: it takes three times as long for 4 % less (figures in `docs/measurements.md`).
+/// 32 KiB for each connection: it takes up to three times as long for 4 to 13 % less (figures in `docs/measurements.md`).
 const UNSET_LEVEL: i32 = 3;
 
 /// The compressing half of one connection.

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// The most pieces one system call takes (`IOV_MAX` on Linux and macOS).
 const MAX_PIECES: usize = 1024;
+
 /// How an attempt to send ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {

@@ -1,7 +1,7 @@
-//! The handles of Node's own event loop, libuv, as far as the loop driver needs them.
+//! The handles of Node's own event loop, libuv, as far as the two drivers need them.
 //!
-//! The functions are looked up at run time: not every host of Node-API exports them, and an addon that were linked
-//! against them would not load there at all.
+//! The functions are looked up at run time: not every host of Node-API exports them, and an addon linked against
+//! them would not load there at all.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void, CStr};
