@@ -131,6 +131,15 @@ describe('a handshake that succeeds', () => {
     await once(client, 'open');
   });
 
+  it('comes from the localAddress of the options', async (t) => {
+    const wss = await openServer(t);
+    const client = startClient(t, urlOf(wss), { localAddress: '192.0.2.1' });
+    // An address that is kept for examples, so no machine has it.
+    const [error] = await once(client, 'error');
+
+    assert.strictEqual(error.code, 'EADDRNOTAVAIL');
+  });
+
   it('leaves it to finishRequest to complete the headers and send the request', async (t) => {
     const wss = await openServer(t);
     let given;

@@ -52,7 +52,8 @@ function packPlatform() {
 
 /** The package itself, which asks for the platform packages of its own version. */
 function packMain() {
-  const { devDependencies, scripts, ...contents } = manifest;
+  // Private, because published from here it would not ask for the platform packages.
+  const { devDependencies, private: _, scripts, ...contents } = manifest;
   const names = platforms().map((folder) => platformManifest(folder).name);
   // A folder goes in whole; npm leaves out what `files` does not name.
   const files = contents.files.map((file) => file.replace('/*.js', ''));
