@@ -4,7 +4,7 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use oxws::protocol::{
-    mask, mask_frames, mask_into, Config, Decoder, Event, FrameHead, Limits, MessageKind, Role,
+    mask, mask_frames, Config, Decoder, Event, FrameHead, Limits, MessageKind, Role,
     MAX_HEAD,
 };
 
@@ -36,10 +36,6 @@ fn write_frame(out: &mut Vec<u8>, head: FrameHead, payload: &[u8]) {
 fn check_masking(payload: &[u8], key: [u8; 4]) {
     let mut at_once = payload.to_vec();
     mask(&mut at_once, key, 0);
-    let mut copy = vec![0; payload.len()];
-    mask_into(payload, &mut copy, key);
-    assert_eq!(copy, at_once);
-
     let half = payload.len() / 2;
     let mut halves = payload.to_vec();
     mask(&mut halves[..half], key, 0);

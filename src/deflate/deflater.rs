@@ -137,6 +137,7 @@ impl Deflater {
     }
 
     /// Bytes of memory that this connection holds.
+    #[cfg(test)]
     pub fn memory(&self) -> usize {
         let compressor = match &self.compressor {
             Some((settings, _)) => settings.memory(),

@@ -102,6 +102,7 @@ impl History {
     }
 
     /// Bytes allocated.
+    #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         self.preset.capacity().saturating_add(self.bytes.capacity())
     }

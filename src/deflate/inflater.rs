@@ -4,7 +4,9 @@ use zlib_rs::{Inflate, InflateFlush, Status};
 
 use super::error::InflateError;
 use super::history::History;
-use super::pool::{Pool, DECOMPRESSOR_MEMORY};
+use super::pool::Pool;
+#[cfg(test)]
+use super::pool::DECOMPRESSOR_MEMORY;
 use super::{advance, window_size, MESSAGE_TAIL};
 
 /// What the decompressor must know about the peer's compressor.
@@ -164,6 +166,7 @@ impl Inflater {
     }
 
     /// Bytes of memory that this connection holds.
+    #[cfg(test)]
     pub fn memory(&self) -> usize {
         let decompressor = match self.decompressor {
             Some(_) => DECOMPRESSOR_MEMORY,
@@ -317,6 +320,7 @@ impl Drop for Inflater {
     }
 }
 
+#[cfg(test)]
 impl Begun {
     fn memory(&self) -> usize {
         self.history.memory().saturating_add(self.input.capacity())

@@ -29,25 +29,6 @@ pub(super) fn mask_and_scan(bytes: &mut [u8], key: [u8; 4], offset: usize) -> bo
     seen & 0x8080_8080_8080_8080 == 0
 }
 
-/// Copies `from` to `to` while masking it from the beginning of the key. The shorter of the two decides
-/// how much.
-#[inline]
-pub fn mask_into(from: &[u8], to: &mut [u8], key: [u8; 4]) {
-    let len = from.len().min(to.len());
-    let (from, _) = from.split_at(len);
-    let (to, _) = to.split_at_mut(len);
-
-    let word = word(key, 0);
-    let (from_words, from) = from.as_chunks::<8>();
-    let (to_words, to) = to.as_chunks_mut::<8>();
-    for (from, to) in from_words.iter().zip(to_words) {
-        *to = (u64::from_ne_bytes(*from) ^ word).to_ne_bytes();
-    }
-    for ((from, to), key) in from.iter().zip(to).zip(word.to_ne_bytes()) {
-        *to = from ^ key;
-    }
-}
-
 /// The key as it falls on eight bytes that begin at byte `offset` of the payload.
 #[inline]
 fn word(key: [u8; 4], offset: usize) -> u64 {
@@ -89,18 +70,6 @@ mod tests {
         mask(&mut bytes, KEY, 3);
         mask(&mut bytes, KEY, 3);
         assert_eq!(bytes, plain(99));
-    }
-
-    #[test]
-    fn copies_are_masked_as_far_as_they_fit() {
-        for (from, to) in [(0, 0), (40, 40), (41, 41), (15, 30), (30, 15), (7, 0)] {
-            let source = plain(from);
-            let mut copy = vec![0; to];
-            mask_into(&source, &mut copy, KEY);
-            let len = from.min(to);
-            assert_eq!(copy[..len], masked(&source[..len], 0));
-            assert!(copy[len..].iter().all(|byte| *byte == 0));
-        }
     }
 
     #[test]

@@ -8,17 +8,6 @@ const KEPT_CAPACITY: usize = 16 * 1024;
 /// The most memory that is passed on from store to store. Fresh memory costs more than filling it.
 const PASSED_ON: usize = 2 * 1024 * 1024;
 
-/// Where a finished message lies in an [`Assembly`]. Valid until finished messages are drained.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finished {
-    /// Its first byte in [`Assembly::bytes`].
-    pub start: usize,
-    /// Its length.
-    pub len: usize,
-    /// Its frames that were not empty, for [`Assembly::frame_ends`].
-    pub frames: Range<usize>,
-}
-
 /// A store of any number of finished messages, followed by the message in progress.
 ///
 /// It grows with the bytes that arrive, never by what a peer declares, and gives its memory back when
@@ -36,11 +25,6 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// An empty store, which holds no memory.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Adds bytes to the message in progress.
     #[inline]
     pub fn append(&mut self, bytes: &[u8]) {
@@ -64,16 +48,12 @@ impl Assembly {
         }
     }
 
-    /// Ends the message in progress and begins another.
-    pub fn finish_message(&mut self) -> Finished {
-        let finished = Finished {
-            start: self.start,
-            len: self.in_progress_len(),
-            frames: self.first_frame..self.frame_ends.len(),
-        };
-        self.start = self.store.len();
+    /// Ends the message in progress and begins another. Returns where in [`bytes`](Self::bytes) it lies, until finished
+    /// messages are drained.
+    pub fn finish_message(&mut self) -> Range<usize> {
+        let start = std::mem::replace(&mut self.start, self.store.len());
         self.first_frame = self.frame_ends.len();
-        finished
+        start..self.start
     }
 
     /// All bytes held.
@@ -82,15 +62,9 @@ impl Assembly {
         &self.store
     }
 
-    /// Where frames end in [`bytes`](Self::bytes).
+    /// Where the frames that are not empty end in [`bytes`](Self::bytes), those of the message in progress included.
     #[inline]
-    pub fn frame_ends(&self, frames: Range<usize>) -> &[usize] {
-        self.frame_ends.get(frames).unwrap_or_default()
-    }
-
-    /// Where all frames end in [`bytes`](Self::bytes), those of the message in progress included.
-    #[inline]
-    pub fn all_frame_ends(&self) -> &[usize] {
+    pub fn frame_ends(&self) -> &[usize] {
         &self.frame_ends
     }
 
@@ -169,7 +143,7 @@ mod tests {
     use super::*;
 
     /// Appends a message of the given frames and finishes it.
-    fn store_message(assembly: &mut Assembly, frames: &[&[u8]]) -> Finished {
+    fn store_message(assembly: &mut Assembly, frames: &[&[u8]]) -> Range<usize> {
         for frame in frames {
             assembly.append(frame);
             assembly.end_frame();
@@ -179,23 +153,19 @@ mod tests {
 
     #[test]
     fn finished_messages_lie_one_after_another() {
-        let mut assembly = Assembly::new();
+        let mut assembly = Assembly::default();
         let first = store_message(&mut assembly, &[b"ab", b"", b"c"]);
         let empty = store_message(&mut assembly, &[b""]);
         let last = store_message(&mut assembly, &[b"def"]);
 
         assert_eq!(assembly.bytes(), b"abcdef");
-        assert_eq!((first.start, first.len), (0, 3));
-        assert_eq!((empty.start, empty.len), (3, 0));
-        assert_eq!((last.start, last.len), (3, 3));
-        assert_eq!(assembly.frame_ends(first.frames), [2, 3]);
-        assert!(assembly.frame_ends(empty.frames).is_empty());
-        assert_eq!(assembly.frame_ends(last.frames), [6]);
+        assert_eq!([first, empty, last], [0..3, 3..3, 3..6]);
+        assert_eq!(assembly.frame_ends(), [2, 3, 6]);
     }
 
     #[test]
     fn the_message_in_progress_survives_draining() {
-        let mut assembly = Assembly::new();
+        let mut assembly = Assembly::default();
         store_message(&mut assembly, &[b"finished"]);
         assembly.append(b"he");
         assembly.end_frame();
@@ -206,26 +176,26 @@ mod tests {
         assert_eq!(assembly.bytes(), b"hel");
         assembly.drain_finished();
         let message = store_message(&mut assembly, &[b"lo"]);
-        assert_eq!((message.start, message.len), (0, 5));
-        assert_eq!(assembly.frame_ends(message.frames), [2, 5]);
+        assert_eq!(message, 0..5);
+        assert_eq!(assembly.frame_ends(), [2, 5]);
     }
 
     #[test]
     fn what_is_taken_out_leaves_the_finished_messages() {
-        let mut assembly = Assembly::new();
+        let mut assembly = Assembly::default();
         let first = store_message(&mut assembly, &[b"first"]);
         assembly.append(b"in progress");
 
         assert_eq!(assembly.take_in_progress(), b"in progress");
         assert_eq!(assembly.in_progress_len(), 0);
         let last = store_message(&mut assembly, &[b"last"]);
-        assert_eq!((first.start, last.start, last.len), (0, 5, 4));
+        assert_eq!([first, last], [0..5, 5..9]);
         assert_eq!(assembly.bytes(), b"firstlast");
     }
 
     #[test]
     fn memory_is_given_back_when_the_messages_are_gone() {
-        let mut assembly = Assembly::new();
+        let mut assembly = Assembly::default();
         assert_eq!(assembly.capacity(), 0);
         for _ in 0..100_000 {
             assembly.append(&[0; 10]);
@@ -243,7 +213,7 @@ mod tests {
         assert!(assembly.capacity() <= 2 * KEPT_CAPACITY);
         assert!(memory.is_empty() && memory.capacity() >= 1_000_000);
 
-        let mut other = Assembly::new();
+        let mut other = Assembly::default();
         other.append(b"abc");
         other.lend(&mut memory);
         assert_eq!((memory.capacity(), other.bytes()), (0, &b"abc"[..]));
@@ -252,7 +222,7 @@ mod tests {
 
     #[test]
     fn memory_of_a_huge_message_is_passed_on_to_nobody() {
-        let mut assembly = Assembly::new();
+        let mut assembly = Assembly::default();
         assembly.append(&vec![0; PASSED_ON + 1]);
         assembly.finish_message();
         assembly.drain_finished();
@@ -263,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_message_in_progress_is_not_moved_when_it_is_large() {
-        let mut assembly = Assembly::new();
+        let mut assembly = Assembly::default();
         assembly.append(&[1; 100_000]);
         let mut memory = Vec::with_capacity(1_000_000);
         assembly.lend(&mut memory);
@@ -274,7 +244,7 @@ mod tests {
 
     #[test]
     fn memory_grows_with_the_bytes_that_arrive() {
-        let mut assembly = Assembly::new();
+        let mut assembly = Assembly::default();
         for _ in 0..1000 {
             assembly.append(&[0; 100]);
             assembly.drain_finished();

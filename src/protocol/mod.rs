@@ -45,6 +45,6 @@ pub use decoder::Decoder;
 pub use encoder::{mask_frames, BrokenRun, FrameHead, MAX_HEAD};
 pub use error::{ErrorClass, ProtocolError};
 pub use event::{Close, ControlBuffer, DataPiece, Event, MessageKind, Payload};
-pub use mask::{mask, mask_into};
-pub use message::{Assembly, Finished};
+pub use mask::mask;
+pub use message::Assembly;
 pub use utf8::validate_utf8;

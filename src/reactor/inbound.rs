@@ -259,7 +259,7 @@ impl Inbound {
                             self.store.end_frame();
                         }
                         if piece.message_end {
-                            let place = Place::Store(self.finish());
+                            let place = Place::Store(self.store.finish_message());
                             return Some(Item::Message(piece.kind, place));
                         }
                     }
@@ -367,7 +367,7 @@ impl Inbound {
         let (text, place) = if is_whole {
             (contents, Place::Supplied(contents.len()))
         } else {
-            let range = self.finish();
+            let range = self.store.finish_message();
             (
                 self.store.bytes().get(range.clone()).unwrap_or_default(),
                 Place::Store(range),
@@ -392,7 +392,7 @@ impl Inbound {
     /// Where the frames of a stored message end, as offsets into [`Inbound::stored`].
     pub fn frame_ends(&self, message: Range<usize>) -> impl Iterator<Item = usize> + '_ {
         self.store
-            .all_frame_ends()
+            .frame_ends()
             .iter()
             .copied()
             .filter(move |end| *end > message.start && *end <= message.end)
@@ -406,11 +406,6 @@ impl Inbound {
     /// The payload of a compressed frame that arrived in pieces.
     pub fn compressed_bytes(&self) -> &[u8] {
         &self.compressed
-    }
-
-    fn finish(&mut self) -> Range<usize> {
-        let finished = self.store.finish_message();
-        finished.start..finished.start + finished.len
     }
 
     fn control_place(&mut self, payload: Payload) -> Place {
