@@ -37,6 +37,19 @@ async function connectSocket(t, port) {
   return socket;
 }
 
+describe('OXWS_TRANSPORT', { skip: !isOxws && 'ws has no transports' }, () => {
+  test('may not name a transport that there is not', LIMIT, async (t) => {
+    const { code, stderr } = await runInChild(t, () => undefined, {
+      env: { OXWS_TRANSPORT: 'thread' }
+    });
+    assert.equal(code, 1);
+    assert.match(
+      stderr,
+      /RangeError: .*OXWS_TRANSPORT must be one of loop, stream, threads, not "thread"/
+    );
+  });
+});
+
 describe('OXWS_IO_THREADS', { skip }, () => {
   for (const value of ['0', '-1', 'two', '1.5', '65', '1e1']) {
     test(`may not be ${value}`, LIMIT, async (t) => {

@@ -4,8 +4,23 @@
  * Which transport plain sockets get, as the environment variables OXWS_TRANSPORT and OXWS_IO_THREADS say.
  */
 
+const TRANSPORTS = ['loop', 'stream', 'threads'];
+
 /** More I/O threads than that make nothing faster; the Rust side has the same bound. */
 const MOST_THREADS = 64;
+
+/**
+ * @param {string|undefined} value of OXWS_TRANSPORT
+ * @returns {string}
+ * @throws {RangeError} if there is no such transport: whoever misspells it is not to measure another one
+ */
+function parseTransport(value) {
+  if (value === undefined || value === '') return 'loop';
+  if (TRANSPORTS.includes(value)) return value;
+  throw new RangeError(
+    `The environment variable OXWS_TRANSPORT must be one of ${TRANSPORTS.join(', ')}, not "${value}"`
+  );
+}
 
 /**
  * How many I/O threads there are to be.
@@ -24,10 +39,11 @@ function parseThreads(value) {
 }
 
 const { OXWS_TRANSPORT, OXWS_IO_THREADS } = process.env;
+const transport = parseTransport(OXWS_TRANSPORT);
 
 module.exports = {
   /** Whether Rust may read and write sockets. */
-  isNative: OXWS_TRANSPORT !== 'stream',
+  isNative: transport !== 'stream',
   /** On how many threads of its own it does so; 0: on the thread that runs JavaScript. */
-  threads: OXWS_TRANSPORT === 'threads' ? parseThreads(OXWS_IO_THREADS) : 0
+  threads: transport === 'threads' ? parseThreads(OXWS_IO_THREADS) : 0
 };
