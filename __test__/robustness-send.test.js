@@ -398,7 +398,7 @@ describe('Data that was received', () => {
           assert.equal(data.length, 0);
           moved.push([memory, Buffer.from(memory.slice())]);
         }
-        // Whoever has it now has it for himself.
+        // The new owner shares it with nobody.
         for (const [memory, before] of moved) assert.ok(Buffer.from(memory).equals(before));
       }
     });

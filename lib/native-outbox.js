@@ -160,7 +160,7 @@ class NativeOutbox {
     }
   }
 
-  /** Somebody waits for what was noted last: it is written on this thread, so that he is told in time. */
+  /** Somebody waits for what was noted last: it is written on this thread, so that the callback is in time. */
   hurry() {
     control[FIRST_RECORD + RECORD * (control[COUNT] - 1) + 3] = 1;
     control[URGENT] = 1;

@@ -242,7 +242,7 @@ const WATCHED = [
 ];
 
 /**
- * Whether somebody has replaced a method through which he would see or change the byte stream.
+ * Whether a method was replaced through which the byte stream can be seen or changed.
  *
  * @param {net.Socket} socket
  * @returns {boolean}

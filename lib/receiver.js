@@ -508,7 +508,7 @@ class Receiver extends Writable {
 
   /**
    * A masked payload that was refused is expected again, but its key is gone. ws throws when it has arrived, and so does
-   * a receiver that somebody uses on his own. On a connection no peer may end the process like that: there, nothing more
+   * a receiver that is used on its own. On a connection no peer may end the process like that: there, nothing more
    * is decoded.
    */
   _refuseKeyless() {

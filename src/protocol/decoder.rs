@@ -62,7 +62,7 @@ struct Message {
 /// For each chunk call [`begin_chunk`](Self::begin_chunk), then [`next`](Self::next) until it returns
 /// `None`. An error that a header or a limit causes leaves the decoder and the position as they were, so
 /// after a change through [`config_mut`](Self::config_mut) the same call can be repeated. Every other
-/// error is final. Who has to decode what follows an error calls [`go_on_after`](Self::go_on_after).
+/// error is final. To decode what follows an error, call [`go_on_after`](Self::go_on_after).
 #[derive(Debug, Clone)]
 pub struct Decoder {
     config: Config,

@@ -19,7 +19,7 @@ const WORTHLESS: usize = 256;
 pub struct Arena {
     bytes: Shared<u8>,
     used: Cell<usize>,
-    /// Whether somebody has ever given the memory away that his messages lay in.
+    /// Whether a program has ever given the memory away that its messages lay in.
     is_given_away: Cell<bool>,
 }
 

@@ -81,8 +81,8 @@ struct Entry {
     chain: (usize, usize),
 }
 
-/// What carrying out orders needs. It is behind a lock, because whoever waits for orders to be carried out does so
-/// himself.
+/// What carrying out orders needs. It is behind a lock, because a thread that waits for orders to be carried out does
+/// so itself.
 #[derive(Default)]
 struct Desk {
     entries: Vec<Option<Entry>>,
