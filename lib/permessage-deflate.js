@@ -44,8 +44,8 @@ const IDLE_AFTER = 1000;
 /**
  * When a job is done, the next one of its connection follows in the same turn of the loop, after ticks and microtasks,
  * so that what belongs together leaves together. With so many jobs, or bytes, the others have their turn. Only the
- * first job of a connection is alone in its turn: whoever leaves a peer that has sent much right
- * after the handshake makes the rest of it fail, as with ws.
+ * first job of a connection is alone in its turn: when a peer that was sent much right after the handshake leaves, the
+ * rest of it fails, as with ws.
  */
 const MOST_JOBS_IN_A_TURN = 16;
 const MOST_BYTES_IN_A_TURN = 64 * 1024;
