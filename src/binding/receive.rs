@@ -9,7 +9,7 @@ use napi::sys;
 
 use super::environment::Environment;
 use super::raw::{check, raw_functions, Call, Fault, Outcome, Reply};
-use crate::protocol::{Config, ErrorClass, Limits, MessageKind, Role};
+use crate::protocol::{Config, ErrorClass, Limits, MessageKind, ProtocolError, Role};
 use crate::reactor::{Failure, Inbound, Item, Place};
 
 const TEXT: i32 = 0;
@@ -36,6 +36,9 @@ const FIN: i32 = 1 << 8;
 
 /// Integers of a descriptor.
 pub(super) const STRIDE: usize = 4;
+/// The largest offset and length that a descriptor can tell, which JavaScript reads as unsigned. Only a message of more
+/// than 4 GiB, for which somebody has lifted `maxPayload`, has larger ones: it is refused, not cut.
+const MOST_BYTES: usize = u32::MAX as usize;
 /// The code JavaScript is told for a close frame without one (RFC 6455, section 7.1.5).
 const NO_STATUS: i32 = 1005;
 
@@ -261,13 +264,12 @@ impl Environment {
 
     /// As [`Environment::put`], for an item whose bytes were copied to where `span` says.
     pub(super) fn put_at(&self, base: usize, index: usize, item: &Item, span: Span) {
+        let Span {
+            place,
+            start,
+            length,
+        } = span;
         let at = |kind: i32, extra: i32| {
-            let Span {
-                place,
-                start,
-                length,
-            } = span;
-            // Offsets stay below 4 GiB, the largest Buffer; JavaScript reads them as unsigned.
             [
                 kind | place << PLACE_SHIFT,
                 start as u32 as i32,
@@ -275,17 +277,18 @@ impl Environment {
                 extra,
             ]
         };
+        let failed = |failure, retry| [FAILED, self.failures.add(failure), 0, i32::from(retry)];
         let descriptor = match item {
+            _ if start.max(length) > MOST_BYTES => {
+                failed(ProtocolError::MaxPayloadExceeded.into(), false)
+            }
             Item::Message(MessageKind::Text, _) => at(TEXT, 0),
             Item::Message(MessageKind::Binary, _) => at(BINARY, 0),
             Item::Ping(_) => at(PING, 0),
             Item::Pong(_) => at(PONG, 0),
             Item::Close(code, _) => at(CLOSE, code.map_or(NO_STATUS, i32::from)),
             Item::Compressed { fin, .. } => at(COMPRESSED | if *fin { FIN } else { 0 }, 0),
-            Item::Failed { failure, retry } => {
-                let number = self.failures.add(failure.clone());
-                [FAILED, number, 0, i32::from(*retry)]
-            }
+            Item::Failed { failure, retry } => failed(failure.clone(), *retry),
         };
         self.inbox.write(base + index * STRIDE, &descriptor);
     }

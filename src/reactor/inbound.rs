@@ -50,6 +50,12 @@ pub enum Failure {
     },
 }
 
+impl From<ProtocolError> for Failure {
+    fn from(error: ProtocolError) -> Self {
+        Failure::Protocol(error)
+    }
+}
+
 impl From<InflateError> for Failure {
     fn from(error: InflateError) -> Self {
         match error {
