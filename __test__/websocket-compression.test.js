@@ -14,9 +14,14 @@ const {
   openPair,
   openServer,
   startClient,
+  turn,
   urlOf
 } = require('./support/pair.js');
 const { connectRaw, serveRaw } = require('./support/raw-peer.js');
+
+const byThread =
+  process.env.OXWS_TRANSPORT === 'threads' &&
+  'a thread reads when it likes, not when the loop does';
 
 const PMD = 'permessage-deflate';
 const offer = (parameters = '') => ({ 'Sec-WebSocket-Extensions': `${PMD}${parameters}` });
@@ -104,6 +109,40 @@ describe('permessage-deflate', () => {
       `; client_max_window_bits=10, ${PMD}; client_max_window_bits=12`
     );
     assert.match(response, /Extensions: permessage-deflate; client_max_window_bits=12\r/);
+  });
+
+  it('loses nothing that comes while it inflates', { skip: byThread }, async (t) => {
+    const { server, socket } = await openToRawPeer(t);
+    const received = collect(server, 'message', 5);
+    const deflater = server._extensions[PMD];
+    const { decompress } = deflater;
+    let goOn;
+    deflater.decompress = (data, fin, callback) => {
+      decompress.call(deflater, data, fin, (...result) => {
+        goOn = () => callback(...result);
+      });
+    };
+
+    let sent = server._socket.bytesRead;
+    for (const chunk of [
+      [{ rsv1: true, payload: deflate('inflated') }],
+      ...['a', 'b', 'c', 'd'].map((name) => [
+        { payload: `${name} has `, fin: false },
+        { opcode: OPCODE.CONTINUATION, payload: 'parts' }
+      ])
+    ]) {
+      const bytes = Buffer.concat(chunk.map(maskedFrame));
+      socket.write(bytes);
+      sent += bytes.length;
+      while (server._socket.bytesRead < sent) await turn();
+    }
+    while (goOn === undefined) await turn();
+    goOn();
+
+    assert.deepStrictEqual(
+      (await received).map(([data]) => String(data)),
+      ['inflated', 'a has parts', 'b has parts', 'c has parts', 'd has parts']
+    );
   });
 
   it('carries messages both ways, compressed on the wire', async (t) => {

@@ -61,21 +61,27 @@ describe(
   'a connection that is terminated while a large message is on its way',
   { skip: byThread },
   () => {
-    it('delivers it, for it was read ahead', async (t) => {
+    /** How long the messages are that a server delivers that terminates at the pong. */
+    async function lengthsOf(t, frames) {
       const wss = await openServer(t, { allowSynchronousEvents: false });
       const [[server], peer] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
       const lengths = [];
       server.on('pong', () => server.terminate());
       server.on('message', (data) => lengths.push(data.length));
-      const frames = [
-        maskedFrame({ opcode: OPCODE.PONG }),
-        maskedFrame({ payload: 'small' }),
-        maskedFrame({ payload: Buffer.alloc(70_000, 'large') })
-      ];
-      peer.socket.write(Buffer.concat(frames));
+      peer.socket.write(Buffer.concat(frames.map(maskedFrame)));
       await closeOf(server);
+      return lengths;
+    }
 
-      assert.deepStrictEqual(lengths, [5, 70_000]);
+    const pong = { opcode: OPCODE.PONG };
+    const large = { payload: Buffer.alloc(70_000, 'large') };
+
+    it('delivers it, for it was read ahead', async (t) => {
+      assert.deepStrictEqual(await lengthsOf(t, [pong, { payload: 'small' }, large]), [5, 70_000]);
+    });
+
+    it('does not when the receiver has nothing else to do until the socket closes', async (t) => {
+      assert.deepStrictEqual(await lengthsOf(t, [pong, large]), []);
     });
   }
 );

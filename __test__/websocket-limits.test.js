@@ -8,8 +8,20 @@ const WebSocket = require('./support/package.js');
 const { duplexPair } = require('./support/duplex-pair.js');
 const { FrameReader } = require('./support/frame-reader.js');
 const { OPCODE, frame, maskedFrame } = require('./support/frames.js');
-const { collect, failureOf, openPair, openServer, startClient } = require('./support/pair.js');
+const {
+  closeOf,
+  collect,
+  failureOf,
+  openPair,
+  openServer,
+  startClient,
+  turn
+} = require('./support/pair.js');
 const { connectRaw, serveRaw } = require('./support/raw-peer.js');
+
+const byThread =
+  process.env.OXWS_TRANSPORT === 'threads' &&
+  'a thread reads when it likes, not when the loop does';
 
 const DEFAULTS = {
   maxBufferedChunks: 262_144,
@@ -283,6 +295,35 @@ describe('maxBufferedChunks', () => {
 
     assert.ok(messages.every((message) => message === 'payload'));
     server.terminate();
+  });
+
+  it('counts chunks one by one that come while messages wait', { skip: byThread }, async (t) => {
+    const { server, socket } = await openToRawPeer(t, {
+      allowSynchronousEvents: false,
+      maxBufferedChunks: 3
+    });
+    const waiting = Array.from({ length: 200 }, () => maskedFrame({ payload: 'waits' }));
+    const frame = maskedFrame({ payload: 'payload' });
+    const errors = [];
+    let messages = 0;
+    server.on('error', (error) => errors.push(error.message));
+    server.on('message', () => {
+      messages++;
+      if (messages > waiting.length) server.terminate();
+    });
+    const closed = closeOf(server);
+
+    let sent = server._socket.bytesRead;
+    for (const chunk of [Buffer.concat(waiting), ...Array.from(frame, (byte) => [byte])]) {
+      socket.write(Buffer.from(chunk));
+      sent += chunk.length;
+      while (server._socket.bytesRead < sent) await turn();
+    }
+    assert.ok(messages < waiting.length);
+    await closed;
+
+    assert.strictEqual(messages, waiting.length);
+    assert.deepStrictEqual(errors, [tooManyChunks.message]);
   });
 
   it('ends a connection by default at one chunk more than 262144', async () => {

@@ -87,8 +87,6 @@ class NativeConnection {
     /** Whether the byte stream was asked for and reading moves over when the input at hand is used up. */
     this.isLeaving = false;
     this.isDiscarding = false;
-    /** Whether what is unread was given to the receiver. */
-    this.isRescued = false;
     /** Whether the peer has sent all it will send. */
     this.hasEnded = false;
     /** What the socket had read before, until it is delivered. */
@@ -247,7 +245,7 @@ class NativeConnection {
     process.nextTick(() => this.leaveWhenIdle());
   }
 
-  /** Whether the receiver has finished with what it was told. */
+  /** Whether the receiver has finished with all it was given. */
   isIdle() {
     const { receiver } = this;
     return receiver._writableState.length === 0 && !receiver._isInput;
@@ -272,8 +270,8 @@ class NativeConnection {
     if (this.isIdle() || this.receiver._errored) {
       this.leave();
     } else if (this.hasEnded && this.canRescue()) {
-      // The end is told when it comes; what the receiver is busy with goes on without this connection.
-      this.rescueInput();
+      // The end is told behind what is read ahead; what the receiver is busy with goes on without this connection.
+      this.rescueReceived();
       this.leave();
     }
   }
@@ -294,7 +292,10 @@ class NativeConnection {
       // As Node has it: the handle reads, and stops when the stream has enough.
       if (!this.hasEnded) handle.readStart();
     }
-    if (unread.length > 0 && !this.isDiscarding && !this.isRescued) socket.unshift(unread);
+    if (unread.length > 0 && !this.isDiscarding) {
+      if (!this.isIdle()) this.stall();
+      socket.unshift(unread);
+    }
     if (this.head !== null) socket.unshift(this.head);
     this.head = null;
     if (this.hasEnded) this.tellEnd();
@@ -313,21 +314,43 @@ class NativeConnection {
     return this.receiver._pending === null || !native.nativeHolds(this.id);
   }
 
-  /** What was read goes to the receiver, which is busy, or will not be told of it any more. */
-  rescueInput() {
-    const { receiver } = this;
-    this.isRescued = true;
-    if (receiver._isInput) {
-      if (native.nativeHolds(this.id) && this.canRescue()) this.keepHeld();
-      receiver._rest = native.nativeUnread(this.id, false);
-      return;
+  /** What ws's receiver would have goes to the receiver, which is busy, or will not be told of it any more. */
+  rescueReceived() {
+    const { receiver, socket } = this;
+    if (receiver._isInput && native.nativeHolds(this.id) && this.canRescue()) this.keepHeld();
+    const flows = this.isIdle() && !socket.isPaused();
+    const chunks = native.nativeReceived(this.id, flows);
+    if (receiver._isInput && chunks.length > 0) receiver._rest = chunks.shift();
+    if (this.isDiscarding) return;
+    for (const chunk of chunks) {
+      if (chunk.length > 0) this.deliverLast(chunk);
     }
-    const unread = native.nativeUnread(this.id, false);
-    if (this.socket.isPaused()) {
-      this.socket[kLate] = Buffer.concat([unread, native.nativeReadOnce(this.id)]);
-    } else if (unread.length > 0 && !this.isDiscarding) {
-      receiver.write(unread);
+  }
+
+  /** What a listener throws must not keep the socket from being destroyed. */
+  deliverLast(chunk) {
+    try {
+      this.receiver.write(chunk);
+    } catch (thrown) {
+      throwLater(thrown);
     }
+  }
+
+  /** What ws's socket would have is seen when it closes, unless it flows again before that. */
+  rescueUnread() {
+    const { socket } = this;
+    const unread = [native.nativeUnread(this.id, false)];
+    if (socket.isPaused()) unread.push(native.nativeReadOnce(this.id));
+    const late = Buffer.concat(unread);
+    if (late.length === 0 || this.isDiscarding) return;
+    socket[kLate] = late;
+    if (!socket.isPaused()) this.stall();
+  }
+
+  /** Pauses the socket until its receiver has finished with what it has: in ws it would be paused by now. */
+  stall() {
+    this.socket.pause();
+    this.receiver._writableState.needDrain = true;
   }
 
   /** Has an item described for which there was no room, and keeps it behind those that are being delivered. */
@@ -358,14 +381,10 @@ class NativeConnection {
     }
     this.sender._outbox = null;
     socket[kNative] = undefined;
-    if (!this.isDiscarding && !this.socket._readableState.ended) {
+    if (!this.isDiscarding && !socket._readableState.ended) {
       // It had arrived before. Its listeners find a socket that is not native any more.
-      try {
-        this.rescueInput();
-      } catch (thrown) {
-        // What a listener throws must not keep the socket from being destroyed.
-        throwLater(thrown);
-      }
+      this.rescueReceived();
+      this.rescueUnread();
     }
     this.forget();
     const { whenDrained } = this;

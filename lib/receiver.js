@@ -98,7 +98,7 @@ class Receiver extends Writable {
     /** Where the payloads of the input at hand lie: small ones in an arena, others in buffers of their own. */
     this._arena = EMPTY_BUFFER;
     this._fetched = NONE;
-    /** What a native connection had read and not decoded when it ended. */
+    /** What was left of the input at hand when its native connection ended. */
     this._rest = EMPTY_BUFFER;
     /** Items of the input at hand that are described but not delivered. */
     this._pending = null;
@@ -305,6 +305,10 @@ class Receiver extends Writable {
       this._chunk = this._rest;
       this._rest = EMPTY_BUFFER;
       this._position = 0;
+      if (this._chunk.length === 0) {
+        cells[STOPPED] = USED_UP;
+        return 0;
+      }
     }
     const count = native.decode(this._id, this._chunk, this._position, base, single);
     this._position = cells[POSITION];

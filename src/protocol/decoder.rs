@@ -166,6 +166,11 @@ impl Decoder {
         Ok(())
     }
 
+    /// Counts the chunk under way no more, of which the rest will come again as a chunk.
+    pub fn recount_chunk(&mut self) {
+        self.chunks = self.chunks.saturating_sub(1);
+    }
+
     /// Decodes from `chunk[*pos..]` to the next event, unmasking payload in place and advancing `pos`.
     /// `None` means that the chunk is used up.
     #[inline]

@@ -181,6 +181,11 @@ impl Inbound {
         })
     }
 
+    /// What is left of the chunk under way will come again, as a chunk.
+    pub fn recount_chunk(&mut self) {
+        self.decoder.recount_chunk();
+    }
+
     /// Lends memory for messages in pieces, to be given back by [`Inbound::give_back`] when nothing lies in it.
     pub fn lend(&mut self, memory: &mut Vec<u8>) {
         self.store.lend(memory);

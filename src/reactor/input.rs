@@ -1,12 +1,12 @@
 //! What one read brought, until JavaScript has got all of it.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::inbound::{Inbound, Item, Place, CHUNK};
 
-/// How much is read while JavaScript is busy, as much as a stream of Node's takes. So the peer's end is noticed. With
-/// Node there are two streams that each take so much and then what comes next: the receiver and, behind it, the socket.
-const READ_AHEAD: usize = 16 * 1024;
+/// With so much a stream of Node's has enough.
+const HIGH_WATER: usize = 16 * 1024;
 
 /// Where the bytes of an [`Input`] lie.
 #[derive(Debug)]
@@ -22,60 +22,87 @@ enum Bytes {
 pub enum Step {
     /// There is this to deliver.
     Item(Item),
+    /// The chunk at hand is decoded, and the next one that the receiver has is at hand. What was handed out is to be
+    /// taken before it is begun.
+    Turned,
     /// Everything is decoded.
     UsedUp,
     /// A compressed frame waits for its contents.
     Waiting,
 }
 
-/// The bytes of one read and how far they are decoded.
+/// What was read and how far it is decoded.
+///
+/// While JavaScript is busy a little more is read, so that the peer's end is noticed. How much, and what becomes of it when
+/// the connection is destroyed, is as if two streams of Node's were behind each other. The receiver takes chunks until it
+/// has enough, and then no more before it has finished with all of them. Meanwhile the socket takes them, until it has
+/// enough, too.
 #[derive(Debug)]
 pub struct Input {
     bytes: Bytes,
     position: usize,
-    /// Where the chunk at hand ends: a read may bring several.
+    /// Where the chunk at hand ends, and how long it was.
     chunk_end: usize,
+    chunk_length: usize,
+    /// The lengths of the chunks behind it.
+    later: VecDeque<usize>,
+    /// How many of those the receiver has.
+    taken: usize,
+    /// How long the chunks are that the receiver has, with the one at hand, and how long the others.
+    received: usize,
+    ahead: usize,
+    /// Whether the receiver takes no more.
+    is_full: bool,
     begun: bool,
-    /// Whether the chunk at hand is decoded and more follow.
+    /// Whether the receiver has finished with what it had, and there is more.
     between_chunks: bool,
     used_up: bool,
     /// An item that is decoded but could not be delivered yet.
     held: Option<Item>,
-    /// Where the bytes begin that were added behind what a receiver of Node's would take. Once decoding has come there,
-    /// they are with the receiver, too.
-    ahead_from: usize,
 }
 
 impl Input {
-    /// Input that fills the first `length` bytes of the shared memory.
+    /// Input that fills the first `length` bytes of the shared memory: as many chunks as Node would read it in.
     pub fn in_scratch(length: usize) -> Self {
-        Self {
-            bytes: Bytes::Scratch(length),
-            position: 0,
-            chunk_end: length.min(CHUNK),
-            begun: false,
-            between_chunks: false,
-            used_up: false,
-            held: None,
-            ahead_from: 0,
-        }
+        Self::new(Bytes::Scratch(length), length)
     }
 
     /// Input in memory of its own.
     pub fn aside(bytes: Vec<u8>) -> Self {
+        let length = bytes.len();
+        Self::new(Bytes::Aside(bytes), length)
+    }
+
+    fn new(bytes: Bytes, length: usize) -> Self {
+        let first = length.min(CHUNK);
+        let mut later = VecDeque::new();
+        let mut left = length.saturating_sub(first);
+        while left > 0 {
+            later.push_back(left.min(CHUNK));
+            left = left.saturating_sub(CHUNK);
+        }
         Self {
-            chunk_end: bytes.len().min(CHUNK),
-            bytes: Bytes::Aside(bytes),
-            ..Self::in_scratch(0)
+            bytes,
+            position: 0,
+            chunk_end: first,
+            chunk_length: first,
+            later,
+            taken: 0,
+            received: first,
+            ahead: length.saturating_sub(first),
+            is_full: first >= HIGH_WATER,
+            begun: false,
+            between_chunks: false,
+            used_up: false,
+            held: None,
         }
     }
 
     /// Input that is used up. While there is any, no more is read.
     pub fn nothing() -> Self {
         Self {
-            bytes: Bytes::Aside(Vec::new()),
             used_up: true,
-            ..Self::in_scratch(0)
+            ..Self::aside(Vec::new())
         }
     }
 
@@ -134,87 +161,131 @@ impl Input {
             Bytes::Scratch(length) => &mut scratch[..*length],
             Bytes::Aside(bytes) => bytes,
         };
-        if self.chunk_end < bytes.len() {
-            // A message that lies whole in memory is not cut, but belongs to the chunk that it ends in.
-            let end = inbound.message_end(bytes, self.position);
-            if end.is_some_and(|end| end > self.chunk_end && end <= bytes.len()) {
-                self.between_chunks = true;
-                return Step::UsedUp;
-            }
-        }
-        let is_last = self.chunk_end >= bytes.len();
-        let chunk = bytes.get_mut(..self.chunk_end).unwrap_or_default();
-        match inbound.next(chunk, &mut self.position) {
-            Some(item) => {
+        // A message that lies whole in memory is not cut, but belongs to the chunk that it ends in.
+        let ends_later = self.chunk_end < bytes.len()
+            && inbound
+                .message_end(bytes, self.position)
+                .is_some_and(|end| end > self.chunk_end && end <= bytes.len());
+        if !ends_later {
+            let chunk = bytes.get_mut(..self.chunk_end).unwrap_or_default();
+            if let Some(item) = inbound.next(chunk, &mut self.position) {
                 // Whatever follows a close frame is ignored.
                 self.used_up = matches!(item, Item::Close(..));
-                Step::Item(item)
+                return Step::Item(item);
             }
-            None => {
-                self.used_up = is_last;
-                self.between_chunks = !is_last;
-                Step::UsedUp
-            }
+        }
+        if self.taken > 0 {
+            self.taken = self.taken.saturating_sub(1);
+            self.turn_to_next();
+            return Step::Turned;
+        }
+        self.used_up = self.later.is_empty();
+        self.between_chunks = !self.used_up;
+        Step::UsedUp
+    }
+
+    /// Turns to a chunk that the receiver has.
+    fn turn_to_next(&mut self) {
+        self.received = self.received.saturating_sub(self.chunk_length);
+        self.chunk_length = self.later.pop_front().unwrap_or_default();
+        self.chunk_end = self.chunk_end.saturating_add(self.chunk_length);
+        self.begun = false;
+    }
+
+    /// The receiver takes what there is, until it has enough.
+    fn receive(&mut self) {
+        while !self.is_full {
+            let Some(length) = self.later.get(self.taken) else {
+                return;
+            };
+            self.ahead = self.ahead.saturating_sub(*length);
+            self.received = self.received.saturating_add(*length);
+            self.is_full = self.received >= HIGH_WATER;
+            self.taken = self.taken.saturating_add(1);
         }
     }
 
-    /// Whether the chunk at hand is decoded and handed out, and another one follows.
+    /// Whether the receiver has finished with what it had, and there is more.
     pub fn is_between_chunks(&self) -> bool {
         self.between_chunks && self.held.is_none()
     }
 
-    /// Goes on to the next chunk, if the one at hand is decoded.
+    /// Goes on to the next chunks, if the receiver has finished with what it had.
     pub fn next_chunk(&mut self) {
         if self.is_between_chunks() {
-            let length = match &self.bytes {
-                Bytes::Scratch(length) => *length,
-                Bytes::Aside(bytes) => bytes.len(),
-            };
             self.between_chunks = false;
-            self.begun = false;
-            self.chunk_end = self.chunk_end.saturating_add(CHUNK).min(length);
+            self.is_full = false;
+            self.receive();
+            self.taken = self.taken.saturating_sub(1);
+            self.turn_to_next();
         }
     }
 
-    /// Adds bytes that came behind those that were put aside.
-    pub fn append(&mut self, more: &[u8]) {
+    /// Leaves the chunk at hand, of which nothing is decoded, to the socket, for the receiver is not to be told.
+    pub fn wait(&mut self) {
+        self.later.push_front(self.chunk_length);
+        self.ahead = self.ahead.saturating_add(self.chunk_length);
+        self.received = 0;
+        self.chunk_length = 0;
+        self.chunk_end = 0;
+        self.between_chunks = true;
+    }
+
+    /// Adds a chunk behind those that were put aside. `flows` says whether the socket would pass it on.
+    pub fn append(&mut self, more: &[u8], flows: bool) {
         let Bytes::Aside(bytes) = &mut self.bytes else {
             return;
         };
-        let waiting = bytes.len().saturating_sub(self.position);
-        if waiting >= READ_AHEAD && self.position >= self.ahead_from {
-            self.ahead_from = bytes.len();
-        }
         if self.held.is_none() {
             let gone = self.position.min(bytes.len());
             bytes.drain(..gone);
             self.chunk_end = self.chunk_end.saturating_sub(gone);
-            self.ahead_from = self.ahead_from.saturating_sub(gone);
             self.position = 0;
         }
-        let was_last = self.chunk_end >= bytes.len();
         bytes.extend_from_slice(more);
-        if was_last && !self.between_chunks {
-            // It counts as a chunk of its own, from where decoding goes on.
-            self.begun = false;
-            self.chunk_end = bytes.len();
+        self.later.push_back(more.len());
+        self.ahead = self.ahead.saturating_add(more.len());
+        if flows && !self.between_chunks {
+            self.receive();
         }
     }
 
     /// Whether a little more may be added to what was put aside: JavaScript is busy with it, and only slowly.
     pub fn has_room(&self) -> bool {
-        match &self.bytes {
-            Bytes::Scratch(_) => false,
-            Bytes::Aside(bytes) => {
-                let waiting = bytes.len().saturating_sub(self.position);
-                let ahead = if self.position < self.ahead_from {
-                    bytes.len().saturating_sub(self.ahead_from)
-                } else {
-                    0
-                };
-                !self.used_up && (waiting < READ_AHEAD || ahead < READ_AHEAD)
+        self.is_aside() && !self.used_up && self.ahead < HIGH_WATER
+    }
+
+    /// Takes out what the receiver has and is not decoded: what is left of the chunk at hand, then the other chunks. Also
+    /// says whether the former was begun.
+    pub fn take_received(&mut self, scratch: &[u8]) -> (Vec<Vec<u8>>, bool) {
+        let begun = self.begun;
+        let mut chunks = Vec::new();
+        while !self.used_up {
+            let bytes = self.bytes(scratch);
+            let chunk = bytes.get(self.position..self.chunk_end);
+            chunks.push(chunk.unwrap_or_default().to_vec());
+            self.position = self.position.max(self.chunk_end);
+            if self.taken == 0 {
+                self.used_up = self.later.is_empty();
+                self.between_chunks = !self.used_up;
+                break;
+            }
+            self.taken = self.taken.saturating_sub(1);
+            self.turn_to_next();
+        }
+        (chunks, begun)
+    }
+
+    /// What the socket has read ahead, when all that the receiver has is taken out: a large read may have brought more.
+    pub fn read_ahead<'a>(&'a self, scratch: &'a [u8]) -> &'a [u8] {
+        let mut length = 0_usize;
+        for chunk in &self.later {
+            if length < HIGH_WATER {
+                length = length.saturating_add(*chunk);
             }
         }
+        let unread = self.unread(scratch);
+        unread.get(..length).unwrap_or_default()
     }
 
     /// Gives an item back that cannot be delivered yet.

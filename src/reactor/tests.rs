@@ -42,11 +42,10 @@ fn drain_to(connection: &mut Connection, peer: &mut UnixStream) -> Vec<u8> {
 }
 
 fn server() -> Inbound {
-    let limits = Limits {
-        max_payload: 0,
-        max_fragments: 0,
-        max_buffered_chunks: 0,
-    };
+    server_with(Limits::default())
+}
+
+fn server_with(limits: Limits) -> Inbound {
     Inbound::new(Config {
         role: Role::Server,
         limits,
@@ -337,12 +336,71 @@ fn as_much_is_read_ahead_as_two_streams_of_node_take() {
     bytes.extend_from_slice(&bytes.clone());
     let mut input = Input::aside(bytes[..chunk].to_vec());
     assert!(input.has_room());
-    input.append(&bytes[chunk..]);
+    input.append(&bytes[chunk..], true);
     assert!(!input.has_room());
-    // When the first chunk is delivered, the second one is with the receiver, and there is room behind it.
     for _ in 0..600 {
         assert!(!input.has_room());
         payload(input.next(&mut inbound, &mut []), &pattern(2 * chunk));
     }
+    // When the receiver has finished with the first chunk, it takes the second one, and there is room behind it.
+    assert_eq!(input.next(&mut inbound, &mut []), Step::UsedUp);
+    assert!(input.is_between_chunks());
+    assert!(!input.has_room());
+    input.next_chunk();
     assert!(input.has_room());
+}
+
+#[test]
+fn chunks_that_the_receiver_has_are_gone_through_at_once_and_counted_one_by_one() {
+    for (limit, passes) in [(4, true), (3, false)] {
+        let mut inbound = server_with(Limits {
+            max_buffered_chunks: limit,
+            ..Limits::default()
+        });
+        let bytes = frames(&[b"cut in many"]);
+        let mut input = Input::aside(bytes[..3].to_vec());
+        for chunk in [&bytes[3..9], &bytes[9..10], &bytes[10..]] {
+            input.append(chunk, true);
+        }
+        let mut step = Step::Turned;
+        while step == Step::Turned {
+            step = input.next(&mut inbound, &mut []);
+        }
+        let is_message = matches!(step, Step::Item(Item::Message(..)));
+        assert_eq!(is_message, passes, "at most {limit}: {step:?}");
+    }
+}
+
+#[test]
+fn what_the_receiver_has_is_kept_apart_from_what_the_socket_has_read_ahead() {
+    let bytes = pattern(300_000);
+    let taken = |input: &mut Input| {
+        let (chunks, _) = input.take_received(&[]);
+        let lengths: Vec<_> = chunks.iter().map(Vec::len).collect();
+        (lengths, input.read_ahead(&[]).len())
+    };
+    let with = |first: usize, later: &[(usize, bool)]| {
+        let mut input = Input::aside(bytes[..first].to_vec());
+        for (length, flows) in later {
+            input.append(&bytes[..*length], *flows);
+        }
+        input
+    };
+    // The receiver takes small chunks until they are 16 KiB, and one that is larger.
+    let mut input = with(10, &[(10_000, true), (7000, true), (20, true), (5, true)]);
+    assert_eq!(taken(&mut input), (vec![10, 10_000, 7000], 25));
+    let mut input = with(16_384, &[(20, true)]);
+    assert_eq!(taken(&mut input), (vec![16_384], 20));
+    // A paused socket passes nothing on.
+    let mut input = with(10, &[(20, false), (30, false)]);
+    assert_eq!(taken(&mut input), (vec![10], 50));
+    let mut input = with(10, &[]);
+    input.wait();
+    input.append(&[0; 20], false);
+    assert_eq!(taken(&mut input), (vec![0], 30));
+    input.next_chunk();
+    assert_eq!(taken(&mut input), (vec![10, 20], 0));
+    // Of a read that is larger than Node's, it would have read one more chunk.
+    let mut input = with(200_000, &[]);
+    assert_eq!(taken(&mut input), (vec![65_536], 65_536));
 }

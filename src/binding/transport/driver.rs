@@ -252,12 +252,39 @@ impl Driver {
         });
     }
 
-    /// What was read and is not decoded: of the input that JavaScript knows of, and, if `all` is wanted, of what has
-    /// arrived since.
+    /// Takes out what the receiver has and is not decoded, chunk by chunk; if it `flows`, the receiver has finished with
+    /// what it had and takes more first. See [`Input`].
+    pub fn take_received(
+        &self,
+        environment: &Environment,
+        id: usize,
+        flows: bool,
+    ) -> Option<Vec<Vec<u8>>> {
+        self.with_input(id, |link, scratch| {
+            let Some(input) = link.input.as_mut() else {
+                return Vec::new();
+            };
+            if flows {
+                input.next_chunk();
+            }
+            let (chunks, begun) = input.take_received(scratch);
+            if begun && chunks.first().is_some_and(|rest| !rest.is_empty()) {
+                let mut receivers = environment.receivers.borrow_mut();
+                if let Some(inbound) = receivers.get_mut(link.receiver) {
+                    inbound.recount_chunk();
+                }
+            }
+            chunks
+        })
+    }
+
+    /// What was read and is not decoded, also (`all`) what has arrived since, or else only what a socket of Node's would
+    /// have read.
     pub fn unread(&self, id: usize, all: bool) -> Option<Vec<u8>> {
-        let mut bytes = self.with_input(id, |link, scratch| {
-            let input = link.input.as_ref();
-            input.map_or(Vec::new(), |input| input.unread(scratch).to_vec())
+        let mut bytes = self.with_input(id, |link, scratch| match &link.input {
+            Some(input) if all => input.unread(scratch).to_vec(),
+            Some(input) => input.read_ahead(scratch).to_vec(),
+            None => Vec::new(),
         })?;
         if all {
             bytes.append(&mut self.take_arrived(id));

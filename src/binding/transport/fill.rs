@@ -76,6 +76,8 @@ impl Driver {
             }
             let item = match input.next(inbound, scratch) {
                 Step::Item(item) => item,
+                Step::Turned if count > 0 => break MORE,
+                Step::Turned => continue,
                 Step::UsedUp => break USED_UP,
                 Step::Waiting => break WAITING,
             };

@@ -65,6 +65,7 @@ raw_functions!(export:
     "nativeGoOn" => go_on,
     "nativeRef" => keep_alive,
     "nativeCounters" => counters,
+    "nativeReceived" => received,
     "nativeUnread" => unread,
     "nativeReadOnce" => read_once,
     "nativeHolds" => holds,
@@ -308,8 +309,21 @@ fn counters(call: &Call) -> Outcome<sys::napi_value> {
     pair(call.env, with_link(call, |link| link.counters())?)
 }
 
-/// `nativeUnread(id, all) -> Buffer`: what was read and is not decoded, also (`all`) what JavaScript was not told of. From
+/// `nativeReceived(id, flows) -> Buffer[]`: takes out what the receiver has and is not decoded: what is left of the chunk
+/// at hand, then the other chunks. If it `flows`, the receiver has finished with what it had and takes more first. From
 /// here on the receiver puts messages together by itself.
+fn received(call: &Call) -> Outcome<sys::napi_value> {
+    let (driver, id) = (driver(call)?, call.size(0)?);
+    driver.end_loan(call.environment, id);
+    let chunks = driver
+        .take_received(call.environment, id, call.flag(1)?)
+        .ok_or(NO_CONNECTION)?;
+    array(call.env, chunks.iter().map(|chunk| buffer(call.env, chunk)))
+}
+
+/// `nativeUnread(id, all) -> Buffer`: what was read and is not decoded, also (`all`) what JavaScript was not told of. If
+/// not all is wanted, what the receiver has is to be taken out first; this is what a socket of Node's would have read ahead.
+/// From here on the receiver puts messages together by itself.
 fn unread(call: &Call) -> Outcome<sys::napi_value> {
     let driver = driver(call)?;
     driver.end_loan(call.environment, call.size(0)?);

@@ -269,13 +269,15 @@ impl Driver {
                 (Read::Bytes(_), _) if link.discards => outcome,
                 (Read::Bytes(count), Some(input)) => {
                     // JavaScript comes to it by itself.
-                    input.append(scratch.get(..count).unwrap_or_default());
+                    let flows = !connection.paused;
+                    input.append(scratch.get(..count).unwrap_or_default(), flows);
                     Read::Nothing
                 }
                 (Read::Bytes(count), None) => {
                     let paused = connection.paused;
                     let input = link.input.insert(Input::in_scratch(count));
                     if paused {
+                        input.wait();
                         input.put_aside(&scratch);
                         Read::Nothing
                     } else {
