@@ -127,6 +127,15 @@ describe('a paused connection', () => {
     assert.strictEqual(code, 1006);
   });
 
+  it('notices the end of its peer, if nothing came before that', { skip: byThread }, async (t) => {
+    const { client, server } = await openPair(t);
+    client.pause();
+    server.terminate();
+    const [code] = await closeOf(client);
+
+    assert.strictEqual(code, 1006);
+  });
+
   it('has not read what comes in the turn it is terminated in', { skip: byThread }, async (t) => {
     const { client, server } = await openPair(t);
     client.pause();
@@ -141,18 +150,31 @@ describe('a paused connection', () => {
 describe('a connection that was reset', () => {
   const skip = byThread || (process.platform !== 'linux' && 'resets travel differently');
 
-  it('ends without an error behind what the peer sent before', { skip }, async (t) => {
-    const { client, server } = await openPair(t);
+  /** What a client tells whose server leaves when `meanwhile` was done. */
+  async function logOf(t, options, meanwhile) {
+    const { client, server } = await openPair(t, { client: options });
     const log = [];
     client._socket.on('error', (error) => log.push(error.code));
     client._socket.on('end', () => log.push('end'));
     client.on('message', (data) => log.push(String(data)));
+    const closed = closeOf(client);
     // Unread bytes make the server's end a reset.
     client.send('unread');
     server.send('last');
+    await meanwhile?.(client, server);
     server.terminate();
-    await closeOf(client);
+    for (let i = 0; i < 5; i++) await turn();
+    client.resume();
+    await closed;
+    return log;
+  }
 
+  it('ends without an error behind what the peer sent before', { skip }, async (t) => {
+    assert.deepStrictEqual(await logOf(t), ['last', 'end']);
+  });
+
+  it('does so when it is resumed, if it was paused meanwhile', { skip }, async (t) => {
+    const log = await logOf(t, {}, (client) => client.pause());
     assert.deepStrictEqual(log, ['last', 'end']);
   });
 });

@@ -110,7 +110,7 @@ class NativeConnection {
         break;
       case EOF:
         this.hasEnded = true;
-        if (this.isDiscarding || this.isIdle()) this.tellEnd();
+        if (this.isDiscarding || (detail === 0 && this.isIdle())) this.tellEnd();
         else this.handBack();
         break;
       case ERROR:

@@ -120,11 +120,6 @@ impl Connection {
         self.ended = true;
     }
 
-    /// Has the end of what the peer sends noticed once more.
-    pub fn forget_end(&mut self) {
-        self.ended = false;
-    }
-
     /// Whether it makes sense to wait for something to read.
     pub fn wants_to_read(&self) -> bool {
         !(self.ended || self.error.is_some())

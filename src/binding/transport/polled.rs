@@ -189,15 +189,15 @@ impl Driver {
                 return;
             }
             let is_apart = self.has_loan(id);
-            let (outcome, is_all) = if is_apart {
-                (self.read_apart(environment, id, serial), false)
+            let (outcome, is_all, is_aside) = if is_apart {
+                (self.read_apart(environment, id, serial), false, false)
             } else {
                 self.read_once(id)
             };
             match outcome {
                 Read::Nothing => return,
                 Read::End => {
-                    self.dispatch(id, EOF, 0);
+                    self.tell_eof(id);
                     return;
                 }
                 Read::Failed => {
@@ -214,8 +214,8 @@ impl Driver {
                 }
                 Read::Bytes(count) => {
                     bytes += count;
-                    if !self.discards(id) {
-                        self.with_link(id, |link| link.hung_up = gone && is_all);
+                    self.with_link(id, |link| link.hung_up = gone && is_all);
+                    if !is_aside {
                         self.tell_input(environment, id, serial);
                         if self.is_current(id, serial) {
                             self.ask_for_memory(environment, id);
@@ -223,6 +223,8 @@ impl Driver {
                     }
                     if is_all {
                         self.tell_gone(id, serial, gone);
+                    }
+                    if is_all || is_aside {
                         return;
                     }
                 }
@@ -230,8 +232,10 @@ impl Driver {
         }
     }
 
-    fn discards(&self, id: usize) -> bool {
-        self.with_link(id, |link| link.discards) == Some(true)
+    /// Tells JavaScript that the peer has ended, and whether there is something unread.
+    fn tell_eof(&self, id: usize) {
+        let has_unread = self.with_link(id, |link| link.input.is_some());
+        self.dispatch(id, EOF, i32::from(has_unread == Some(true)));
     }
 
     fn tell_gone(&self, id: usize, serial: u64, gone: bool) {
@@ -240,7 +244,7 @@ impl Driver {
         }
         let is_wanted = self.with_link(id, |link| {
             link.with_connection(|connection| {
-                let is_wanted = !connection.paused && connection.wants_to_read();
+                let is_wanted = connection.wants_to_read();
                 if is_wanted {
                     connection.end();
                 }
@@ -248,51 +252,46 @@ impl Driver {
             })
         });
         if is_wanted.flatten() == Some(true) {
-            self.dispatch(id, EOF, 0);
+            self.tell_eof(id);
         }
     }
 
-    /// Reads once, unless nothing is to be read now.
-    fn read_once(&self, id: usize) -> (Read, bool) {
+    /// Reads once, unless nothing is to be read now. Says whether that was all there is, and whether it was put aside:
+    /// JavaScript comes to it by itself.
+    fn read_once(&self, id: usize) -> (Read, bool, bool) {
         let mut scratch = self.scratch();
         let read = self.with_link(id, |link| {
             let is_full = link.is_full();
             let Pump::Loop(polled) = &mut link.pump else {
-                return (Read::Nothing, true);
+                return (Read::Nothing, true, false);
             };
             if is_full || !polled.connection.wants_to_read() {
-                return (Read::Nothing, true);
+                return (Read::Nothing, true, false);
             }
             let (outcome, is_all) = polled.read(&mut scratch);
-            let connection = &mut polled.connection;
-            let outcome = match (outcome, &mut link.input) {
-                (Read::Bytes(_), _) if link.discards => outcome,
-                (Read::Bytes(count), Some(input)) => {
-                    // JavaScript comes to it by itself.
-                    let flows = !connection.paused;
-                    input.append(scratch.get(..count).unwrap_or_default(), flows);
-                    Read::Nothing
+            let Read::Bytes(count) = outcome else {
+                return (outcome, is_all, false);
+            };
+            if link.discards {
+                return (outcome, is_all, true);
+            }
+            let is_paused = polled.connection.paused;
+            let is_aside = match &mut link.input {
+                Some(input) => {
+                    input.append(scratch.get(..count).unwrap_or_default(), !is_paused);
+                    true
                 }
-                (Read::Bytes(count), None) => {
-                    let paused = connection.paused;
+                None => {
                     let input = link.input.insert(Input::in_scratch(count));
-                    if paused {
+                    if is_paused {
                         input.wait();
                         input.put_aside(&scratch);
-                        Read::Nothing
-                    } else {
-                        outcome
                     }
+                    is_paused
                 }
-                (Read::End, _) if connection.paused => {
-                    connection.forget_end();
-                    link.stopped = true;
-                    Read::Nothing
-                }
-                _ => outcome,
             };
-            (outcome, is_all)
+            (outcome, is_all, is_aside)
         });
-        read.unwrap_or((Read::Nothing, true))
+        read.unwrap_or((Read::Nothing, true, false))
     }
 }
