@@ -1,6 +1,7 @@
 'use strict';
 
 const net = require('net');
+const { getDefaultHighWaterMark } = require('stream');
 
 const {
   cells,
@@ -54,7 +55,8 @@ function start() {
   if (isStarted === undefined) {
     arena = Buffer.allocUnsafeSlow(ARENA_SIZE);
     const onBroken = (id, errno) => dispatch(id, WRITE_ERROR, errno);
-    isStarted = isNative && NativeOutbox.start(dispatch, onBroken, arena, threads);
+    const enough = getDefaultHighWaterMark(false);
+    isStarted = isNative && NativeOutbox.start(dispatch, onBroken, arena, threads, enough);
   }
   return isStarted;
 }
@@ -84,17 +86,7 @@ class NativeConnection {
     this.outbox = new NativeOutbox(this.id, socket, !receiver._isServer);
     /** Whether the receiver is being told about input right now. */
     this.isTelling = false;
-    /** Whether the byte stream was asked for and reading moves over when the input at hand is used up. */
-    this.isLeaving = false;
-    this.isDiscarding = false;
-    /** Whether the peer has sent all it will send. */
-    this.hasEnded = false;
-    /** What the socket had read before, until it is delivered. */
-    this.head = head;
-    /** Memory that Rust reads a large message into. */
-    this.lent = null;
-    /** Whom to tell that everything sent is written. */
-    this.whenDrained = null;
+    if (head !== null) this.head = head;
     connections[this.id] = this;
   }
 
@@ -391,5 +383,21 @@ class NativeConnection {
     if (whenDrained !== null) whenDrained(error);
   }
 }
+
+/** What few connections ever change takes no memory in the others. */
+Object.assign(NativeConnection.prototype, {
+  /** What the socket had read before, until it is delivered. */
+  head: null,
+  /** Whether the byte stream was asked for and reading moves over when the input at hand is used up. */
+  isLeaving: false,
+  /** Whether what still comes is thrown away. */
+  isDiscarding: false,
+  /** Whether the peer has sent all it will send. */
+  hasEnded: false,
+  /** Memory that Rust reads a large message into. */
+  lent: null,
+  /** Whom to tell that everything sent is written. */
+  whenDrained: null
+});
 
 module.exports = { NativeConnection, kLate, start };

@@ -30,6 +30,8 @@ const MOST_RECORDS = 16 * 1024;
 /** How many connections the array of backlogs is made for at first. */
 const FIRST_CAPACITY = 1024;
 
+const NOBODY = Object.freeze([]);
+
 /** Is told the numbers and the errors of connections that broke. */
 let tell = null;
 
@@ -55,14 +57,23 @@ class NativeOutbox {
    * @param {(id: number, errno: number) => void} onBroken is told that something could not be written
    * @param {Buffer} arena where small payloads are put
    * @param {number} threads how many I/O threads there are to be
+   * @param {number} highWaterMark with how many bytes a stream has enough
    * @returns {boolean} whether there is one
    */
-  static start(dispatch, onBroken, arena, threads) {
+  static start(dispatch, onBroken, arena, threads, highWaterMark) {
     slab = Buffer.allocUnsafeSlow(SLAB_SIZE);
     control = new Int32Array(FIRST_RECORD + RECORD * MOST_RECORDS);
     queued = new Float64Array(FIRST_CAPACITY);
     tell = onBroken;
-    const isStarted = native.nativeStart(dispatch, slab, control, queued, arena, threads);
+    const isStarted = native.nativeStart(
+      dispatch,
+      slab,
+      control,
+      queued,
+      arena,
+      threads,
+      highWaterMark
+    );
     if (isStarted) atExit(flushOnExit);
     return isStarted;
   }
@@ -86,18 +97,6 @@ class NativeOutbox {
     this.sent = 0;
     this.collected = 0;
     this.inFlush = -1;
-    /** Callbacks behind a backlog, with the number of bytes that must be written before. */
-    this.waiters = [];
-    /** Up to where ws would have handed to the kernel what waits; what was sent later it would have kept. */
-    this.inFlight = 0;
-    /** Whether the stream transport writes the backlog now, and whether the outcome is known. */
-    this.isMoved = false;
-    this.isShown = false;
-    this.isSettled = false;
-    this.error = null;
-    /** How much had been written when the connection broke or its socket was destroyed, and with which error. */
-    this.lostFrom = Infinity;
-    this.destroyedBy = null;
   }
 
   /** How many bytes Rust holds because the peer does not take them. */
@@ -251,6 +250,7 @@ class NativeOutbox {
   /** A frame was not written when its callback was due. */
   wait(mark, callback) {
     if (this.waiters.length === 0 && this.inFlight <= this.written()) this.inFlight = mark;
+    if (this.waiters === NOBODY) this.waiters = [];
     this.waiters.push({ mark, callback });
   }
 
@@ -263,8 +263,14 @@ class NativeOutbox {
     this.tellWaiters();
   }
 
+  takeWaiters() {
+    const { waiters } = this;
+    this.waiters = NOBODY;
+    return waiters;
+  }
+
   tellWaiters() {
-    const callbacks = this.waiters.splice(0).map((waiter) => waiter.callback);
+    const callbacks = this.takeWaiters().map((waiter) => waiter.callback);
     callEach(callbacks, 0, this.error);
   }
 
@@ -288,7 +294,7 @@ class NativeOutbox {
    * it.
    */
   tellAbandoned() {
-    const calls = this.waiters.splice(0).map(({ mark, callback }) => {
+    const calls = this.takeWaiters().map(({ mark, callback }) => {
       if (mark <= this.inFlight) return () => callback(null);
       if (this.destroyedBy) return () => callback(this.destroyedBy);
       // The socket knows what to tell.
@@ -297,6 +303,24 @@ class NativeOutbox {
     callEach(calls, 0, null);
   }
 }
+
+/** What few outboxes ever change takes no memory in the others. */
+Object.assign(NativeOutbox.prototype, {
+  /** Callbacks behind a backlog, with the number of bytes that must be written before. */
+  waiters: NOBODY,
+  /** Up to where ws would have handed to the kernel what waits; what was sent later it would have kept. */
+  inFlight: 0,
+  /** Whether the stream transport writes the backlog now. */
+  isMoved: false,
+  /** Whether the socket's writable state counts the backlog. */
+  isShown: false,
+  /** Whether it is known what became of the backlog, and which error if one did. */
+  isSettled: false,
+  error: null,
+  /** How much had been written when the connection broke or its socket was destroyed, and with which error. */
+  lostFrom: Infinity,
+  destroyedBy: null
+});
 
 /** Hands over what was collected, and finds out which connections are broken. */
 function handOver() {

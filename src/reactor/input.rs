@@ -5,9 +5,6 @@ use std::ops::Range;
 
 use super::inbound::{Inbound, Item, Place, CHUNK};
 
-/// With so much a stream of Node's has enough.
-const HIGH_WATER: usize = 16 * 1024;
-
 /// Where the bytes of an [`Input`] lie.
 #[derive(Debug)]
 enum Bytes {
@@ -51,6 +48,8 @@ pub struct Input {
     /// How long the chunks are that the receiver has, with the one at hand, and how long the others.
     received: usize,
     ahead: usize,
+    /// With so much a stream of Node's has enough.
+    high_water: usize,
     /// Whether the receiver takes no more.
     is_full: bool,
     begun: bool,
@@ -63,17 +62,17 @@ pub struct Input {
 
 impl Input {
     /// Input that fills the first `length` bytes of the shared memory: as many chunks as Node would read it in.
-    pub fn in_scratch(length: usize) -> Self {
-        Self::new(Bytes::Scratch(length), length)
+    pub fn in_scratch(length: usize, high_water: usize) -> Self {
+        Self::new(Bytes::Scratch(length), length, high_water)
     }
 
     /// Input in memory of its own.
-    pub fn aside(bytes: Vec<u8>) -> Self {
+    pub fn aside(bytes: Vec<u8>, high_water: usize) -> Self {
         let length = bytes.len();
-        Self::new(Bytes::Aside(bytes), length)
+        Self::new(Bytes::Aside(bytes), length, high_water)
     }
 
-    fn new(bytes: Bytes, length: usize) -> Self {
+    fn new(bytes: Bytes, length: usize, high_water: usize) -> Self {
         let first = length.min(CHUNK);
         let mut later = VecDeque::new();
         let mut left = length.saturating_sub(first);
@@ -90,7 +89,8 @@ impl Input {
             taken: 0,
             received: first,
             ahead: length.saturating_sub(first),
-            is_full: first >= HIGH_WATER,
+            high_water,
+            is_full: first >= high_water,
             begun: false,
             between_chunks: false,
             used_up: false,
@@ -102,7 +102,7 @@ impl Input {
     pub fn nothing() -> Self {
         Self {
             used_up: true,
-            ..Self::aside(Vec::new())
+            ..Self::aside(Vec::new(), 0)
         }
     }
 
@@ -200,7 +200,7 @@ impl Input {
             };
             self.ahead = self.ahead.saturating_sub(*length);
             self.received = self.received.saturating_add(*length);
-            self.is_full = self.received >= HIGH_WATER;
+            self.is_full = self.received >= self.high_water;
             self.taken = self.taken.saturating_add(1);
         }
     }
@@ -252,7 +252,7 @@ impl Input {
 
     /// Whether a little more may be added to what was put aside: JavaScript is busy with it, and only slowly.
     pub fn has_room(&self) -> bool {
-        self.is_aside() && !self.used_up && self.ahead < HIGH_WATER
+        self.is_aside() && !self.used_up && self.ahead < self.high_water
     }
 
     /// Takes out what the receiver has and is not decoded: what is left of the chunk at hand, then the other chunks. Also
@@ -280,7 +280,7 @@ impl Input {
     pub fn read_ahead<'a>(&'a self, scratch: &'a [u8]) -> &'a [u8] {
         let mut length = 0_usize;
         for chunk in &self.later {
-            if length < HIGH_WATER {
+            if length < self.high_water {
                 length = length.saturating_add(*chunk);
             }
         }

@@ -12,6 +12,9 @@ use super::fan_out::{send_all, Share};
 use super::{Connection, Inbound, Input, Item, LastCopy, Place, Read, Step};
 use crate::protocol::{mask_frames, Config, Limits, MessageKind, Role};
 
+/// That of Node 20.
+const HIGH_WATER: usize = 16 * 1024;
+
 /// A connection and its peer.
 fn pair() -> (Connection, UnixStream) {
     let (ours, peer) = UnixStream::pair().unwrap();
@@ -233,7 +236,7 @@ fn input_that_is_put_aside_continues_where_it_was_left() {
     let mut scratch = frames(&[b"first", b"second", b"third"]);
     let whole = scratch.clone();
     let mut inbound = server();
-    let mut input = Input::in_scratch(scratch.len());
+    let mut input = Input::in_scratch(scratch.len(), HIGH_WATER);
     let step = input.next(&mut inbound, &mut scratch);
     assert_eq!(payload(step, &scratch), b"first");
     assert_eq!(input.unread(&scratch), &whole[11..]);
@@ -254,7 +257,7 @@ fn input_that_is_put_aside_continues_where_it_was_left() {
 fn an_item_that_is_given_back_comes_again_also_after_its_input_moved() {
     let mut scratch = frames(&[b"first", b"second", b"third"]);
     let mut inbound = server();
-    let mut input = Input::in_scratch(scratch.len());
+    let mut input = Input::in_scratch(scratch.len(), HIGH_WATER);
     input.next(&mut inbound, &mut scratch);
     let Step::Item(second) = input.next(&mut inbound, &mut scratch) else {
         panic!("there is a second message");
@@ -276,7 +279,7 @@ fn what_follows_a_close_frame_is_not_unread() {
     let mut scratch = vec![0x88, 0x80, 1, 2, 3, 4];
     scratch.extend(frames(&[b"too late"]));
     let mut inbound = server();
-    let mut input = Input::in_scratch(scratch.len());
+    let mut input = Input::in_scratch(scratch.len(), HIGH_WATER);
     let step = input.next(&mut inbound, &mut scratch);
     assert!(matches!(step, Step::Item(Item::Close(None, _))));
     assert!(input.is_used_up());
@@ -334,7 +337,7 @@ fn as_much_is_read_ahead_as_two_streams_of_node_take() {
     let mut bytes = frames(&[[1; 100].as_slice(); 600]);
     let chunk = bytes.len();
     bytes.extend_from_slice(&bytes.clone());
-    let mut input = Input::aside(bytes[..chunk].to_vec());
+    let mut input = Input::aside(bytes[..chunk].to_vec(), HIGH_WATER);
     assert!(input.has_room());
     input.append(&bytes[chunk..], true);
     assert!(!input.has_room());
@@ -358,7 +361,7 @@ fn chunks_that_the_receiver_has_are_gone_through_at_once_and_counted_one_by_one(
             ..Limits::default()
         });
         let bytes = frames(&[b"cut in many"]);
-        let mut input = Input::aside(bytes[..3].to_vec());
+        let mut input = Input::aside(bytes[..3].to_vec(), HIGH_WATER);
         for chunk in [&bytes[3..9], &bytes[9..10], &bytes[10..]] {
             input.append(chunk, true);
         }
@@ -380,7 +383,7 @@ fn what_the_receiver_has_is_kept_apart_from_what_the_socket_has_read_ahead() {
         (lengths, input.read_ahead(&[]).len())
     };
     let with = |first: usize, later: &[(usize, bool)]| {
-        let mut input = Input::aside(bytes[..first].to_vec());
+        let mut input = Input::aside(bytes[..first].to_vec(), HIGH_WATER);
         for (length, flows) in later {
             input.append(&bytes[..*length], *flows);
         }

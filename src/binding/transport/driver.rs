@@ -49,6 +49,8 @@ pub struct Driver {
     pub(super) control: Shared<i32>,
     /// Where small payloads are put for JavaScript.
     pub arena: Arena,
+    /// With so many bytes a stream of Node's has enough.
+    pub(super) high_water: usize,
     /// For each connection the bytes that wait here.
     pub queued: Shared<f64>,
     pub(super) links: RefCell<Slab<Link>>,
@@ -90,6 +92,7 @@ impl Driver {
         control: Shared<i32>,
         queued: Shared<f64>,
         arena: Arena,
+        high_water: usize,
     ) -> Self {
         Self {
             env,
@@ -98,6 +101,7 @@ impl Driver {
             control,
             queued,
             arena,
+            high_water,
             links: RefCell::default(),
             serial: Cell::new(0),
             ready: RefCell::default(),
@@ -457,13 +461,13 @@ impl Driver {
     fn goes_on(&self, id: usize, is_done: bool) -> bool {
         let goes_on = self.with_input(id, |link, scratch| {
             link.is_busy = !is_done && !link.discards;
-            let input = link.input.as_ref();
+            let input = link.input.as_deref();
             if link.discards || (is_done && input.is_none_or(Input::is_used_up)) {
                 link.input = None;
                 return false;
             }
             let is_paused = link.with_connection(|connection| connection.paused);
-            let input = link.input.get_or_insert_with(Input::nothing);
+            let input = link.input.get_or_insert_with(|| Box::new(Input::nothing()));
             if is_done && is_paused != Some(true) && input.is_between_chunks() {
                 return true;
             }

@@ -44,7 +44,7 @@ impl Driver {
                     0
                 }
             };
-            let is_held = link.input.as_ref().is_some_and(Input::is_holding);
+            let is_held = link.input.as_deref().is_some_and(Input::is_holding);
             let needs_arena = is_held || self.arena.is_used_up();
             environment.inbox.set(ARENA_USED, i32::from(needs_arena));
             Ok(count)

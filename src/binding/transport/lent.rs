@@ -74,7 +74,7 @@ impl Driver {
             if let Some(target) = lent.bytes().get_mut(..arrived.len()) {
                 target.copy_from_slice(&arrived);
             }
-            link.lent = Some(lent);
+            link.lent = Some(Box::new(lent));
             Ok(())
         })
         .ok_or(Fault::Type("no such connection"))?
@@ -149,7 +149,7 @@ impl Driver {
         if self.is_current(id, serial) && !is_done {
             self.with_link(id, |link| {
                 link.is_busy = true;
-                link.input = Some(Input::nothing());
+                link.input = Some(Box::new(Input::nothing()));
             });
         }
     }

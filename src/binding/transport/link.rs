@@ -23,10 +23,10 @@ pub enum Pump {
 pub struct Link {
     /// The connection, with what drives it.
     pub pump: Pump,
-    /// What was read, while JavaScript has not got all of it.
-    pub input: Option<Input>,
+    /// What was read, while JavaScript has not got all of it. In a box, as the next field, for most connections are idle.
+    pub input: Option<Box<Input>>,
     /// Memory that the message under way is read into.
-    pub lent: Option<Lent>,
+    pub lent: Option<Box<Lent>>,
     /// The async context of its listeners.
     pub context: Option<Rc<Context>>,
     /// Whether input is described before JavaScript is told of it.
@@ -102,7 +102,7 @@ impl Link {
             Pump::Loop(polled) => polled.connection.paused,
             Pump::Thread(_) => false,
         };
-        let has_room = self.input.as_ref().is_none_or(Input::has_room);
+        let has_room = self.input.as_deref().is_none_or(Input::has_room);
         !has_room || (paused && (self.stopped || self.lent.is_some()))
     }
 

@@ -94,8 +94,9 @@ fn with_link<T>(call: &Call, body: impl FnOnce(&mut Link) -> T) -> Outcome<T> {
         .ok_or(NO_CONNECTION)
 }
 
-/// `nativeStart(dispatch, slab, control, queued, arena, threads) -> boolean`: starts the transport of this environment,
-/// with so many I/O threads, or on the loop if that is 0; false where there cannot be one.
+/// `nativeStart(dispatch, slab, control, queued, arena, threads, highWaterMark) -> boolean`: starts the transport of this
+/// environment, with so many I/O threads, or on the loop if that is 0; false where there cannot be one. With
+/// `highWaterMark` bytes a stream of Node's has enough.
 fn start(call: &Call) -> Outcome<bool> {
     let (env, environment) = (call.env, call.environment);
     if environment.transport.driver.get().is_some() {
@@ -117,6 +118,7 @@ fn start(call: &Call) -> Outcome<bool> {
     let control = Shared::adopt(env, call.value(2)?)?;
     let queued = Shared::adopt(env, call.value(3)?)?;
     let arena = Arena::adopt(env, call.value(4)?)?;
+    let high_water = call.size(6)?;
     let pool = match call.size(5)?.min(MOST_THREADS) {
         0 => None,
         // There may be no memory or descriptors for more threads.
@@ -144,7 +146,7 @@ fn start(call: &Call) -> Outcome<bool> {
     let driver = environment
         .transport
         .driver
-        .get_or_init(|| Driver::new(env, callback, slab, control, queued, arena));
+        .get_or_init(|| Driver::new(env, callback, slab, control, queued, arena, high_water));
     driver.start(environment, library, pool);
     Ok(true)
 }
@@ -336,7 +338,7 @@ fn unread(call: &Call) -> Outcome<sys::napi_value> {
 /// `nativeHolds(id) -> boolean`: whether an item is decoded and not described, for which `nativeFill` is to be called.
 fn holds(call: &Call) -> Outcome<bool> {
     with_link(call, |link| {
-        link.input.as_ref().is_some_and(Input::is_holding)
+        link.input.as_deref().is_some_and(Input::is_holding)
     })
 }
 

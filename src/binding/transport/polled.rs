@@ -282,7 +282,9 @@ impl Driver {
                     true
                 }
                 None => {
-                    let input = link.input.insert(Input::in_scratch(count));
+                    let input = link
+                        .input
+                        .insert(Box::new(Input::in_scratch(count, self.high_water)));
                     if is_paused {
                         input.wait();
                         input.put_aside(&scratch);

@@ -246,7 +246,7 @@ impl Driver {
             let news = pool.threads.take_news(remote, handed, input.is_none());
             let has_input = !news.arrived.is_empty() && !discards;
             if has_input {
-                *input = Some(Input::aside(news.arrived));
+                *input = Some(Box::new(Input::aside(news.arrived, self.high_water)));
             }
             threaded.note(news.progress);
             self.queued.set(id, threaded.shown as f64);
@@ -307,7 +307,7 @@ impl Driver {
         &self,
         id: usize,
         serial: u64,
-        body: impl FnOnce(&mut Threaded, &mut Option<Input>, &mut bool) -> T,
+        body: impl FnOnce(&mut Threaded, &mut Option<Box<Input>>, &mut bool) -> T,
     ) -> Option<T> {
         self.with_link(id, |link| match &mut link.pump {
             Pump::Thread(threaded) if link.serial == serial => {

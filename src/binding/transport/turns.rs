@@ -157,7 +157,7 @@ impl Driver {
                 if link.is_busy {
                     return false;
                 }
-                if link.input.as_ref().is_some_and(Input::is_used_up) {
+                if link.input.as_deref().is_some_and(Input::is_used_up) {
                     link.input = None;
                 }
                 let is_paused = link.with_connection(|connection| connection.paused);
