@@ -122,27 +122,29 @@ describe('The header Sec-WebSocket-Extensions of a server', () => {
 });
 
 describe('A request', () => {
-  test('with more headers than node keeps is answered with 400', async (t) => {
+  // Newer versions of Node do not let such requests come through, and say so themselves.
+  const REFUSAL = /^HTTP\/1\.1 (400 [^]*Invalid Upgrade header$|431 )/;
+
+  test('with more headers than node keeps is refused', async (t) => {
     const wss = await openServer(t);
     const [line, ...fields] = handshakeRequest().split('\r\n');
     const request = [line, ...Array(2000).fill('a:'), ...fields].join('\r\n');
-    const answer = await refusalTo(t, wss, request);
-    assert.match(answer, /^HTTP\/1\.1 400 /);
-    assert.match(answer, /Invalid Upgrade header$/);
+    assert.match(await refusalTo(t, wss, request), REFUSAL);
     await assertAlive(t, wss);
   });
 
-  test('is answered with 400 when the server keeps too few headers to see the Upgrade', async (t) => {
+  test('is refused when the server keeps too few headers to see the Upgrade', async (t) => {
     const server = await openHttpServer(t);
     attachTo(t, server);
     server.maxHeadersCount = 1;
-    assert.match(await refusalTo(t, server, handshakeRequest()), /^HTTP\/1\.1 400 /);
+    assert.match(await refusalTo(t, server, handshakeRequest()), REFUSAL);
   });
 
   test('with endless headers that drip in is cut off', async (t) => {
     const wss = await openServer(t);
     const socket = dial(t, wss);
-    const closed = once(socket, 'close');
+    // What is still being written when the server closes may fail.
+    const closed = new Promise((resolve) => socket.once('close', resolve));
     let answer = '';
     socket.on('data', (chunk) => {
       answer += chunk;

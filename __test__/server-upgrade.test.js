@@ -108,7 +108,7 @@ describe('a handshake', () => {
     });
   }
 
-  it('is refused with 400, and without a crash, if its Upgrade header is one too many', async (t) => {
+  it('is refused, and without a crash, if its Upgrade header is one too many', async (t) => {
     const server = http.createServer();
     server.maxHeadersCount = 5;
     const wss = new WebSocket.Server({ server });
@@ -118,7 +118,10 @@ describe('a handshake', () => {
     const request = handshakeRequest().replace('\r\n', `\r\n${padding}`);
     const answer = await refusalTo(t, server, request);
 
-    assert.strictEqual(answer, refusal('400 Bad Request', 'Invalid Upgrade header'));
+    // Newer versions of Node refuse it themselves.
+    if (!answer.startsWith('HTTP/1.1 431 ')) {
+      assert.strictEqual(answer, refusal('400 Bad Request', 'Invalid Upgrade header'));
+    }
   });
 
   it('that is refused does not let the client keep the connection', async (t) => {

@@ -169,13 +169,16 @@ describe('a connection that was reset', () => {
     return log;
   }
 
-  it('ends without an error behind what the peer sent before', { skip }, async (t) => {
-    assert.deepStrictEqual(await logOf(t), ['last', 'end']);
+  // Node takes a reset for an end if something was read before; with libuv 1.52 it no longer does.
+  const isEnd = Number(process.versions.uv.split('.')[1]) < 52;
+
+  it('delivers what the peer sent before', { skip }, async (t) => {
+    assert.deepStrictEqual(await logOf(t), ['last', isEnd ? 'end' : 'ECONNRESET']);
   });
 
-  it('does so when it is resumed, if it was paused meanwhile', { skip }, async (t) => {
+  it('does so too if it was paused meanwhile', { skip }, async (t) => {
     const log = await logOf(t, {}, (client) => client.pause());
-    assert.deepStrictEqual(log, ['last', 'end']);
+    assert.deepStrictEqual(log, isEnd ? ['last', 'end'] : ['ECONNRESET', 'last']);
   });
 });
 

@@ -1,7 +1,10 @@
 'use strict';
 
+const { constants } = require('os');
+
 const native = require('./native');
 const { EMPTY_BUFFER } = require('./constants');
+const { systemError } = require('./failure');
 const {
   BY_REFERENCE,
   MAX_HEAD,
@@ -26,6 +29,11 @@ const URGENT = 2;
 const FIRST_RECORD = 4;
 const RECORD = 4;
 const MOST_RECORDS = 16 * 1024;
+
+const [major, minor] = process.versions.node.split('.').map(Number);
+
+/** Whether Node calls a write cancelled when its socket is destroyed. */
+const CANCELS = major > 22 || (major === 22 && minor >= 9);
 
 /** How many connections the array of backlogs is made for at first. */
 const FIRST_CAPACITY = 1024;
@@ -290,12 +298,14 @@ class NativeOutbox {
   }
 
   /**
-   * Whoever waits is told that the socket is destroyed. What the kernel was to take next counts as written, as Node has
-   * it.
+   * Whoever waits is told that the socket is destroyed. What the kernel was to take next counts as written, or since Node
+   * 22.9 as cancelled.
    */
   tellAbandoned() {
     const calls = this.takeWaiters().map(({ mark, callback }) => {
-      if (mark <= this.inFlight) return () => callback(null);
+      if (mark <= this.inFlight) {
+        return () => callback(CANCELS ? systemError('write', constants.errno.ECANCELED) : null);
+      }
       if (this.destroyedBy) return () => callback(this.destroyedBy);
       // The socket knows what to tell.
       return () => this.socket.write(EMPTY_BUFFER, callback);

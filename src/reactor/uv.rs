@@ -4,7 +4,7 @@
 //! them would not load there at all.
 
 use std::cell::Cell;
-use std::ffi::{c_int, c_void, CStr};
+use std::ffi::{c_int, c_uint, c_void, CStr};
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -74,6 +74,8 @@ pub struct Library {
     unreference: Plain,
     handle_size: unsafe extern "C" fn(c_int) -> usize,
     set_data: unsafe extern "C" fn(RawHandle, *mut c_void),
+    /// Major, minor and patch version, a byte each.
+    version: c_uint,
     on_unused: Cell<Option<Box<dyn FnOnce()>>>,
 }
 
@@ -130,6 +132,7 @@ impl Library {
                 unreference: symbol(c"uv_unref")?,
                 handle_size: symbol(c"uv_handle_size")?,
                 set_data: symbol(c"uv_handle_set_data")?,
+                version: symbol::<unsafe extern "C" fn() -> c_uint>(c"uv_version")?(),
                 on_unused: Cell::new(None),
             }))
         }
@@ -138,6 +141,11 @@ impl Library {
     /// Calls `action` when the last handle is closed and nobody else holds the library.
     pub fn when_unused(&self, action: impl FnOnce() + 'static) {
         self.on_unused.set(Some(Box::new(action)));
+    }
+
+    /// Whether libuv's streams take a reset for an end when something was read before. Since 1.52 they do not.
+    pub fn takes_resets_for_ends(&self) -> bool {
+        self.version < 0x01_34_00
     }
 
     fn kind(&self, turn: Turn) -> &Kind {

@@ -81,6 +81,8 @@ pub struct Driver {
     /// The I/O threads, if there are to be any.
     pool: RefCell<Option<Rc<Pool>>>,
     library: RefCell<Option<Rc<Library>>>,
+    /// See [`Library::takes_resets_for_ends`].
+    pub(super) takes_resets_for_ends: Cell<bool>,
 }
 
 impl Driver {
@@ -119,6 +121,7 @@ impl Driver {
             turns: RefCell::new(None),
             pool: RefCell::new(None),
             library: RefCell::new(None),
+            takes_resets_for_ends: Cell::new(false),
         }
     }
 
@@ -127,6 +130,8 @@ impl Driver {
         self.pool.replace(pool.map(Rc::new));
         self.turns
             .replace(Some(Turns::start(environment, &library)));
+        self.takes_resets_for_ends
+            .set(library.takes_resets_for_ends());
         self.library.replace(Some(library));
     }
 
