@@ -140,15 +140,22 @@ struct Waiting {
     message_end: bool,
 }
 
-/// The receiving half of one connection.
-pub struct Inbound {
-    decoder: Decoder,
-    /// Messages (and parts of one) whose bytes do not lie in the current chunk.
+/// Payloads that do not lie in the current chunk.
+#[derive(Default)]
+struct Pieces {
+    /// Messages, and parts of one.
     store: Assembly,
     /// The payload of a compressed frame of which some bytes are still to arrive.
     compressed: Vec<u8>,
-    /// The payload of a control frame that arrived in pieces.
+    /// The payload of a control frame.
     control: Vec<u8>,
+}
+
+/// The receiving half of one connection.
+pub struct Inbound {
+    decoder: Decoder,
+    /// What arrived in pieces. Most connections are idle or send small messages, and never have any.
+    pieces: Option<Box<Pieces>>,
     waiting: Option<Waiting>,
     /// What the decoder has refused last.
     refused: Option<ProtocolError>,
@@ -159,9 +166,7 @@ impl Inbound {
     pub fn new(config: Config) -> Self {
         Self {
             decoder: Decoder::new(config),
-            store: Assembly::default(),
-            compressed: Vec::new(),
-            control: Vec::new(),
+            pieces: None,
             waiting: None,
             refused: None,
         }
@@ -174,7 +179,9 @@ impl Inbound {
 
     /// Starts a new chunk: forgets the messages stored for the last one, counts the chunk against the limit.
     pub fn begin_chunk(&mut self) -> Result<(), Failure> {
-        self.store.drain_finished();
+        if let Some(pieces) = &mut self.pieces {
+            pieces.store.drain_finished();
+        }
         self.decoder.begin_chunk().map_err(|error| {
             self.refused = Some(error);
             Failure::Protocol(error)
@@ -188,12 +195,16 @@ impl Inbound {
 
     /// Lends memory for messages in pieces, to be given back by [`Inbound::give_back`] when nothing lies in it.
     pub fn lend(&mut self, memory: &mut Vec<u8>) {
-        self.store.lend(memory);
+        if let Some(pieces) = &mut self.pieces {
+            pieces.store.lend(memory);
+        }
     }
 
     /// Passes memory on in which nothing lies.
     pub fn give_back(&mut self, memory: &mut Vec<u8>) {
-        self.store.give_back(memory);
+        if let Some(pieces) = &mut self.pieces {
+            pieces.store.give_back(memory);
+        }
     }
 
     /// Where in `chunk` the message ends that begins at `position`, if it consists of one frame.
@@ -244,18 +255,20 @@ impl Inbound {
                             continue;
                         };
                         if !piece.frame_end {
-                            self.compressed.extend_from_slice(bytes);
+                            let pieces = self.pieces.get_or_insert_default();
+                            pieces.compressed.extend_from_slice(bytes);
                             continue;
                         }
                         self.waiting = Some(Waiting {
                             kind: piece.kind,
                             message_end: piece.message_end,
                         });
-                        let place = if self.compressed.is_empty() {
-                            Place::Chunk(piece.range)
-                        } else {
-                            self.compressed.extend_from_slice(bytes);
-                            Place::Compressed(self.compressed.len())
+                        let place = match &mut self.pieces {
+                            Some(pieces) if !pieces.compressed.is_empty() => {
+                                pieces.compressed.extend_from_slice(bytes);
+                                Place::Compressed(pieces.compressed.len())
+                            }
+                            _ => Place::Chunk(piece.range),
                         };
                         return Some(Item::Compressed {
                             place,
@@ -264,13 +277,13 @@ impl Inbound {
                     } else if piece.message_start && piece.message_end {
                         return Some(Item::Message(piece.kind, Place::Chunk(piece.range)));
                     } else {
-                        self.store
-                            .append(chunk.get(piece.range).unwrap_or_default());
+                        let store = &mut self.pieces.get_or_insert_default().store;
+                        store.append(chunk.get(piece.range).unwrap_or_default());
                         if piece.frame_end {
-                            self.store.end_frame();
+                            store.end_frame();
                         }
                         if piece.message_end {
-                            let place = Place::Store(self.store.finish_message());
+                            let place = Place::Store(store.finish_message());
                             return Some(Item::Message(piece.kind, place));
                         }
                     }
@@ -292,7 +305,7 @@ impl Inbound {
             return;
         };
         if self.decoder.go_on_after(error, chunk, position) {
-            self.store.finish_message();
+            self.pieces.get_or_insert_default().store.finish_message();
         }
     }
 
@@ -309,7 +322,7 @@ impl Inbound {
             return None;
         }
         let left = usize::try_from(self.decoder.payload_remaining()).ok()?;
-        let arrived = self.store.in_progress_len();
+        let arrived = self.in_progress_len();
         let total = arrived.checked_add(left)?;
         (left >= LARGE && total.checked_div(MOST_AHEAD)? <= arrived).then_some(total)
     }
@@ -317,13 +330,16 @@ impl Inbound {
     /// Takes out what has arrived of the message under way. The rest of it is to be decoded with
     /// [`Inbound::next_apart`], or what was taken out to be put back.
     pub fn take_in_progress(&mut self) -> Vec<u8> {
-        self.store.drain_finished();
-        self.store.take_in_progress()
+        let Some(pieces) = &mut self.pieces else {
+            return Vec::new();
+        };
+        pieces.store.drain_finished();
+        pieces.store.take_in_progress()
     }
 
     /// Puts back what [`Inbound::take_in_progress`] has taken out, and what came after it.
     pub fn put_back(&mut self, bytes: &[u8]) {
-        self.store.append(bytes);
+        self.pieces.get_or_insert_default().store.append(bytes);
     }
 
     /// How many bytes [`Inbound::next_apart`] may be given.
@@ -357,32 +373,30 @@ impl Inbound {
     /// an item to deliver.
     pub fn supply(&mut self, contents: &[u8]) -> Option<Item> {
         let waiting = self.waiting.take()?;
-        self.compressed = Vec::new();
+        if let Some(pieces) = &mut self.pieces {
+            pieces.compressed = Vec::new();
+        }
         self.refused = None;
         let config = self.decoder.config();
         let (limit, skip) = (config.limits.max_payload, config.skip_utf8_validation);
-        let before = self.store.in_progress_len();
+        let before = self.in_progress_len();
         let total = (before as u64).saturating_add(contents.len() as u64);
         if limit > 0 && total > limit {
             return Some(Item::failed(InflateError::TooBig));
         }
 
-        let is_whole = waiting.message_end && before == 0;
-        if !is_whole {
-            self.store.append(contents);
-            self.store.end_frame();
+        let (text, place) = if waiting.message_end && before == 0 {
+            (contents, Place::Supplied(contents.len()))
+        } else {
+            let store = &mut self.pieces.get_or_insert_default().store;
+            store.append(contents);
+            store.end_frame();
             if !waiting.message_end {
                 return None;
             }
-        }
-        let (text, place) = if is_whole {
-            (contents, Place::Supplied(contents.len()))
-        } else {
-            let range = self.store.finish_message();
-            (
-                self.store.bytes().get(range.clone()).unwrap_or_default(),
-                Place::Store(range),
-            )
+            let range = store.finish_message();
+            let message = store.bytes().get(range.clone()).unwrap_or_default();
+            (message, Place::Store(range))
         };
         if waiting.kind == MessageKind::Text && !skip && !validate_utf8(text) {
             return Some(Item::failed(Failure::Protocol(ProtocolError::InvalidUtf8)));
@@ -392,18 +406,21 @@ impl Inbound {
 
     /// How many bytes of the message under way have been put together.
     pub fn in_progress_len(&self) -> usize {
-        self.store.in_progress_len()
+        let pieces = self.pieces.as_ref();
+        pieces.map_or(0, |pieces| pieces.store.in_progress_len())
     }
 
     /// The bytes of items placed in the store.
     pub fn stored(&self) -> &[u8] {
-        self.store.bytes()
+        let pieces = self.pieces.as_ref();
+        pieces.map_or(&[], |pieces| pieces.store.bytes())
     }
 
     /// Where the frames of a stored message end, as offsets into [`Inbound::stored`].
     pub fn frame_ends(&self, message: Range<usize>) -> impl Iterator<Item = usize> + '_ {
-        self.store
-            .frame_ends()
+        let pieces = self.pieces.as_ref();
+        pieces
+            .map_or(&[][..], |pieces| pieces.store.frame_ends())
             .iter()
             .copied()
             .filter(move |end| *end > message.start && *end <= message.end)
@@ -411,21 +428,24 @@ impl Inbound {
 
     /// The payload of a control frame that arrived in pieces.
     pub fn control_bytes(&self) -> &[u8] {
-        &self.control
+        let pieces = self.pieces.as_ref();
+        pieces.map_or(&[], |pieces| &pieces.control)
     }
 
     /// The payload of a compressed frame that arrived in pieces.
     pub fn compressed_bytes(&self) -> &[u8] {
-        &self.compressed
+        let pieces = self.pieces.as_ref();
+        pieces.map_or(&[], |pieces| &pieces.compressed)
     }
 
     fn control_place(&mut self, payload: Payload) -> Place {
         match payload {
             Payload::Chunk(range) => Place::Chunk(range),
             Payload::Buffered(buffer) => {
-                self.control.clear();
-                self.control.extend_from_slice(buffer.as_slice());
-                Place::Control(self.control.len())
+                let control = &mut self.pieces.get_or_insert_default().control;
+                control.clear();
+                control.extend_from_slice(buffer.as_slice());
+                Place::Control(control.len())
             }
         }
     }
