@@ -8,6 +8,7 @@
 const assert = require('node:assert');
 const { once } = require('node:events');
 const { describe, it } = require('node:test');
+const zlib = require('node:zlib');
 
 const WebSocket = require('./support/package.js');
 const { OPCODE, closePayload, maskedFrame } = require('./support/frames.js');
@@ -21,6 +22,8 @@ const {
   turn
 } = require('./support/pair.js');
 const { connectRaw } = require('./support/raw-peer.js');
+
+const timeout = 20_000;
 
 /**
  * A server's end of a connection, and its bare peer.
@@ -298,4 +301,24 @@ describe('_extensions', () => {
     );
     assert.strictEqual(calls, 2);
   });
+
+  const MOMENTS = {
+    'in a microtask': queueMicrotask,
+    'in the next tick': process.nextTick
+  };
+  for (const [moment, defer] of Object.entries(MOMENTS)) {
+    it(`may have a decompress of their own, which is done ${moment}`, { timeout }, async (t) => {
+      const { client, server } = await openPair(t, { server: { perMessageDeflate: true } });
+      server._extensions['permessage-deflate'].decompress = (data, fin, callback) => {
+        const whole = Buffer.concat([data, Buffer.from([0, 0, 0xff, 0xff])]);
+        const contents = zlib.inflateRawSync(whole, { finishFlush: zlib.constants.Z_SYNC_FLUSH });
+        defer(() => callback(null, contents));
+      };
+      for (const name of ['one', 'two', 'three']) {
+        const received = once(server, 'message');
+        client.send(name, { compress: name !== 'two' });
+        assert.strictEqual(String((await received)[0]), name);
+      }
+    });
+  }
 });

@@ -126,8 +126,9 @@ class NativeConnection {
       takeInput(receiver, count);
     } finally {
       this.isTelling = false;
+      // A listener that has thrown makes its receiver busy: what is left comes a little later.
+      if (receiver._writableState.length > 0) cells[BUSY] = 1;
     }
-    if (receiver._writableState.length > 0) cells[BUSY] = 1;
     if (this.isLeaving) this.leaveWhenIdle();
   }
 

@@ -348,6 +348,7 @@ impl Driver {
     /// The receiver has finished with what it was told, later than the dispatch did: it may be told more.
     pub fn go_on(&self, id: usize) {
         let is_wanted = self.with_link(id, |link| {
+            link.went_on = true;
             let was_busy = mem::take(&mut link.is_busy);
             was_busy && link.with_connection(|connection| connection.paused) == Some(false)
         });
@@ -490,13 +491,15 @@ impl Driver {
     pub(super) fn tell(&self, environment: &Environment, id: usize, count: i32) -> bool {
         environment.inbox.set(BUSY, 0);
         self.told.set(self.told.get() + 1);
-        let completed = self.dispatch(id, READ, count);
-        // A listener that has thrown makes its receiver busy: what is left comes a little later.
-        completed && environment.inbox.get(BUSY) == Some(0)
+        self.with_link(id, |link| link.went_on = false);
+        self.dispatch(id, READ, count);
+        // What takes a receiver no longer than a tick is over now.
+        environment.inbox.get(BUSY) == Some(0)
+            || self.with_link(id, |link| link.went_on) == Some(true)
     }
 
-    /// Calls JavaScript. Returns whether it returned normally. Nothing may be borrowed here.
-    pub(super) fn dispatch(&self, id: usize, event: i32, detail: i32) -> bool {
+    /// Calls JavaScript, and what it has left for the next tick. Nothing may be borrowed here.
+    pub(super) fn dispatch(&self, id: usize, event: i32, detail: i32) {
         let env = self.env;
         // Held here, for the connection may be gone before the callback has returned.
         let context = self.with_link(id, |link| link.context.clone()).flatten();
@@ -510,7 +513,7 @@ impl Driver {
         // reference lives as long as the environment. An exception goes to `uncaughtException`, as from any callback.
         unsafe {
             if sys::napi_open_handle_scope(env, &mut scope) != sys::Status::napi_ok {
-                return true;
+                return;
             }
             sys::napi_get_reference_value(env, self.callback, &mut callback);
             sys::napi_get_global(env, &mut global);
@@ -525,15 +528,13 @@ impl Driver {
                 arguments.as_ptr(),
                 ptr::null_mut(),
             );
-            let has_thrown = status == sys::Status::napi_pending_exception;
-            if has_thrown {
+            if status == sys::Status::napi_pending_exception {
                 let mut error = ptr::null_mut();
                 if sys::napi_get_and_clear_last_exception(env, &mut error) == sys::Status::napi_ok {
                     sys::napi_fatal_exception(env, error);
                 }
             }
             sys::napi_close_handle_scope(env, scope);
-            !has_thrown
         }
     }
 }

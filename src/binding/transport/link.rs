@@ -48,6 +48,8 @@ pub struct Link {
     pub is_busy: bool,
     /// Nobody wants what is read.
     pub discards: bool,
+    /// The receiver has finished with what it was told last later than the call that told it, be it in the same tick.
+    pub went_on: bool,
     /// JavaScript asked for more since it was told last.
     pub resumed: bool,
     /// Whether JavaScript knows that the connection is broken.
@@ -73,6 +75,7 @@ impl Link {
             stopped: false,
             is_busy: false,
             discards: false,
+            went_on: false,
             resumed: false,
             told_error: false,
             records: (NONE, NONE),
