@@ -46,4 +46,22 @@ function throwLater(thrown) {
   });
 }
 
-module.exports = { failure, systemError, throwLater };
+/**
+ * Calls every callback, also when one of them throws.
+ *
+ * @param {Function[]} callbacks
+ * @param {number} from the first to be called
+ * @param {any} error what they are told
+ */
+function callEach(callbacks, from, error) {
+  for (let i = from; i < callbacks.length; i++) {
+    try {
+      callbacks[i](error);
+    } catch (thrown) {
+      process.nextTick(callEach, callbacks, i + 1, error);
+      throw thrown;
+    }
+  }
+}
+
+module.exports = { callEach, failure, systemError, throwLater };

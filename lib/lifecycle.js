@@ -11,6 +11,7 @@ const {
   kWebSocket
 } = require('./constants');
 const { attachOutbox } = require('./stream-transport');
+const { throwLater } = require('./failure');
 const { discard, lateInput, takeOver } = require('./native-transport');
 
 /*
@@ -188,7 +189,13 @@ function senderOnError(error) {
 // The socket.
 
 function socketOnData(chunk) {
-  if (!this[kWebSocket]._receiver.write(chunk)) this.pause();
+  try {
+    if (!this[kWebSocket]._receiver.write(chunk)) this.pause();
+  } catch (error) {
+    // A stream that hands out what it has collected stops there when something is thrown through it.
+    if (this._readableState.length === 0) throw error;
+    throwLater(error);
+  }
 }
 
 function socketOnEnd() {
@@ -221,7 +228,14 @@ function socketOnClose() {
   const { endEmitted, length } = this._readableState;
   const unseen = length > 0 ? this.read(length) : lateInput(this);
   const isWanted = !websocket._closeFrameReceived && !receiver._writableState.errorEmitted;
-  if (!endEmitted && isWanted && unseen && unseen.length > 0) receiver.write(unseen);
+  if (!endEmitted && isWanted && unseen && unseen.length > 0) {
+    try {
+      receiver.write(unseen);
+    } catch (error) {
+      // What a listener throws must not keep the WebSocket from being closed.
+      throwLater(error);
+    }
+  }
   receiver.end();
 
   this[kWebSocket] = undefined;

@@ -9,7 +9,6 @@ const {
   ARENA_USED,
   BUSY,
   IN_INPUT,
-  MORE,
   LENT,
   PLACE_MASK,
   PLACE_SHIFT,
@@ -262,7 +261,7 @@ class NativeConnection {
   leaveWhenIdle() {
     if (this.isIdle() || this.receiver._errored) {
       this.leave();
-    } else if (this.hasEnded && this.canRescue()) {
+    } else if (this.hasEnded) {
       // The end is told behind what is read ahead; what the receiver is busy with goes on without this connection.
       this.rescueReceived();
       this.leave();
@@ -285,13 +284,23 @@ class NativeConnection {
       // As Node has it: the handle reads, and stops when the stream has enough.
       if (!this.hasEnded) handle.readStart();
     }
-    if (unread.length > 0 && !this.isDiscarding) {
-      if (!this.isIdle()) this.stall();
-      socket.unshift(unread);
+    try {
+      this.putBack(unread);
+    } catch (thrown) {
+      // What a listener throws must not keep the end from being told.
+      throwLater(thrown);
     }
-    if (this.head !== null) socket.unshift(this.head);
-    this.head = null;
     if (this.hasEnded) this.tellEnd();
+  }
+
+  /** Gives the socket what nobody has got yet, in one piece: a flowing one hands it out at once. */
+  putBack(unread) {
+    const { head } = this;
+    this.head = null;
+    const isWanted = unread.length > 0 && !this.isDiscarding;
+    if (isWanted && !this.isIdle()) this.stall();
+    if (isWanted) this.socket.unshift(head === null ? unread : Buffer.concat([head, unread]));
+    else if (head !== null) this.socket.unshift(head);
   }
 
   /** Delivers what the socket had read before it was taken over. */
@@ -302,15 +311,10 @@ class NativeConnection {
     receiver.write(head);
   }
 
-  /** Whether nothing is described both in JavaScript and in Rust. */
-  canRescue() {
-    return this.receiver._pending === null || !native.nativeHolds(this.id);
-  }
-
   /** What ws's receiver would have goes to the receiver, which is busy, or will not be told of it any more. */
   rescueReceived() {
     const { receiver, socket } = this;
-    if (receiver._isInput && native.nativeHolds(this.id) && this.canRescue()) this.keepHeld();
+    if (receiver._isInput && native.nativeHolds(this.id)) this.keepHeld();
     const flows = this.isIdle() && !socket.isPaused();
     const chunks = native.nativeReceived(this.id, flows);
     if (receiver._isInput && chunks.length > 0) receiver._rest = chunks.shift();
@@ -346,13 +350,14 @@ class NativeConnection {
     this.receiver._writableState.needDrain = true;
   }
 
-  /** Has an item described for which there was no room, and keeps it behind those that are being delivered. */
+  /** Has an item described for which there was no room, and keeps it behind all that were described before. */
   keepHeld() {
     const { receiver } = this;
     const { _arena: before, _fetched: fetched } = receiver;
     const base = cells[TOP];
-    const count = this.fill(base, true);
-    receiver._keep(base, base + count * STRIDE, MORE);
+    // Others may have filled the arena since; then the first call only brings another one.
+    const count = this.fill(base, true) || this.fill(base, true);
+    receiver._keepLast(base, base + count * STRIDE);
     receiver._arena = before;
     receiver._fetched = fetched;
   }

@@ -4,16 +4,8 @@ const { constants } = require('os');
 
 const native = require('./native');
 const { EMPTY_BUFFER } = require('./constants');
-const { systemError } = require('./failure');
-const {
-  BY_REFERENCE,
-  MAX_HEAD,
-  atExit,
-  callEach,
-  headSize,
-  maskBytes,
-  writeHead
-} = require('./outbox');
+const { BY_REFERENCE, MAX_HEAD, atExit, headSize, maskBytes, writeHead } = require('./outbox');
+const { callEach, systemError } = require('./failure');
 
 /** Frames of all connections are written into this much memory, to be handed over once in a turn of the loop. */
 const SLAB_SIZE = 1024 * 1024;

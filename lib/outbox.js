@@ -2,6 +2,7 @@
 
 const native = require('./native');
 const { FastBuffer } = require('./buffers');
+const { callEach } = require('./failure');
 
 /** Frames are written into shared pieces of memory of this size; a frame that waits pins no more than one. */
 const SLAB_SIZE = 8 * 1024;
@@ -277,18 +278,6 @@ function callBack(outbox, batch, callback) {
   else batch.callbacks.push(callback);
 }
 
-/** Calls every callback, also when one of them throws. */
-function callEach(callbacks, from, error) {
-  for (let i = from; i < callbacks.length; i++) {
-    try {
-      callbacks[i](error);
-    } catch (thrown) {
-      process.nextTick(callEach, callbacks, i + 1, error);
-      throw thrown;
-    }
-  }
-}
-
 function headSize(length, key) {
   const size = length < 126 ? 2 : length < 65536 ? 4 : 10;
   return key === null ? size : size + 4;
@@ -335,7 +324,6 @@ module.exports = {
   Outbox,
   atExit,
   beginDelivery,
-  callEach,
   endDelivery,
   flushAll,
   headSize,

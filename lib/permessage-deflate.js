@@ -5,7 +5,7 @@ const zlib = require('zlib');
 const Limiter = require('./limiter');
 const native = require('./native');
 const { EMPTY_BUFFER } = require('./constants');
-const { failure } = require('./failure');
+const { callEach, failure } = require('./failure');
 const { toBuffer } = require('./buffers');
 
 const EXTENSION_NAME = 'permessage-deflate';
@@ -200,13 +200,15 @@ class PerMessageDeflate {
     if (this._isAwake) awake.delete(this);
     this._isAwake = false;
     this._isMade = false;
+    const callbacks = [];
     for (const line of [this._compression, this._decompression]) {
       for (let job = line && line.clear(); job; job = job.next) {
-        job.callback(
-          new Error(`The ${line.stream} stream was closed while data was being processed`)
-        );
+        const { callback } = job;
+        const message = `The ${line.stream} stream was closed while data was being processed`;
+        callbacks.push(() => callback(new Error(message)));
       }
     }
+    callEach(callbacks, 0, null);
   }
 
   /**

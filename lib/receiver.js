@@ -213,6 +213,18 @@ class Receiver extends Writable {
     this._pending = { items: cells.slice(at, end), stopped, arena, fetched, next };
   }
 
+  /** As {@link _keep}, but behind what was kept before. */
+  _keepLast(at, end) {
+    const before = this._pending;
+    this._pending = null;
+    this._keep(at, end, MORE);
+    if (before === null) return;
+    let last = before;
+    while (last.next !== null) last = last.next;
+    last.next = this._pending;
+    this._pending = before;
+  }
+
   /**
    * Puts descriptors that were kept into the inbox again.
    *
@@ -280,13 +292,18 @@ class Receiver extends Writable {
 
       if (count > 0 && !this._deliver(base, count)) return;
       if (stopped === WAITING) return;
-      if (stopped === USED_UP) {
+      if (stopped === USED_UP && !this._hasRest()) {
         if (this._backlog.length === 0) break;
         this._nextChunk();
       }
     }
 
     this._finishChunk();
+  }
+
+  /** Whether the native connection has ended and left something behind what was described. */
+  _hasRest() {
+    return this._isInput && this._connection === null && this._rest.length > 0;
   }
 
   /**

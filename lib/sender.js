@@ -369,11 +369,17 @@ class Sender {
     this._dequeue();
   }
 
-  /** Tells everybody who waits for a frame that it will not be sent. */
-  _abandon(error, callback) {
-    if (typeof callback === 'function') callback(error);
-    for (const { callback: waiting } of this._queue) {
-      if (typeof waiting === 'function') waiting(error);
+  /** Tells everybody who waits for a frame that it will not be sent, also when one of them throws. */
+  _abandon(error, callback, from = 0) {
+    try {
+      if (typeof callback === 'function') callback(error);
+      while (from < this._queue.length) {
+        const { callback: waiting } = this._queue[from++];
+        if (typeof waiting === 'function') waiting(error);
+      }
+    } catch (thrown) {
+      process.nextTick(() => this._abandon(error, undefined, from));
+      throw thrown;
     }
   }
 

@@ -123,13 +123,15 @@ class WebSocket extends EventEmitter {
 
   /** Ends the life of this WebSocket with its `'close'` event. */
   emitClose() {
-    if (this._socket) {
+    try {
       const deflate = this._extensions[PerMessageDeflate.extensionName];
-      if (deflate) deflate.cleanup();
-      this._receiver.removeAllListeners();
+      if (this._socket && deflate) deflate.cleanup();
+    } finally {
+      // What a callback throws must not keep anybody from being told.
+      if (this._socket) this._receiver.removeAllListeners();
+      this._readyState = CLOSED;
+      this.emit('close', this._closeCode, this._closeMessage);
     }
-    this._readyState = CLOSED;
-    this.emit('close', this._closeCode, this._closeMessage);
   }
 
   /**
