@@ -4,6 +4,7 @@ const { getSystemErrorName } = require('util');
 
 const native = require('./native');
 const { kStatusCode } = require('./constants');
+const { nextTick } = require('./timers');
 
 /**
  * The error for what the Rust side refused.
@@ -41,7 +42,7 @@ function systemError(syscall, errno) {
  * @param {any} thrown by a listener
  */
 function throwLater(thrown) {
-  process.nextTick(() => {
+  nextTick(() => {
     throw thrown;
   });
 }
@@ -58,7 +59,7 @@ function callEach(callbacks, from, error) {
     try {
       callbacks[i](error);
     } catch (thrown) {
-      process.nextTick(callEach, callbacks, i + 1, error);
+      nextTick(callEach, callbacks, i + 1, error);
       throw thrown;
     }
   }

@@ -24,6 +24,7 @@ const { kNative, takeOff } = require('./native-socket');
 const { flushAll } = require('./outbox');
 const { attachOutbox, countBefore } = require('./stream-transport');
 const { isNative, threads } = require('./transport-choice');
+const { nextTick } = require('./timers');
 
 const Inherited = net.Socket.prototype;
 
@@ -211,7 +212,7 @@ class NativeConnection {
   onWriteError(error) {
     const { outbox, socket } = this;
     outbox.fail(error, native.nativeCounters(this.id)[1]);
-    process.nextTick(() => {
+    nextTick(() => {
       try {
         outbox.tellWaiters();
       } finally {
@@ -234,7 +235,7 @@ class NativeConnection {
     else outbox.settle(null);
     attachOutbox(sender, socket);
     if (!this.isDiscarding) socket.on('data', this.onData);
-    process.nextTick(() => this.leaveWhenIdle());
+    nextTick(() => this.leaveWhenIdle());
   }
 
   /** Whether the receiver has finished with all it was given. */

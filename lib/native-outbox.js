@@ -6,6 +6,7 @@ const native = require('./native');
 const { EMPTY_BUFFER } = require('./constants');
 const { BY_REFERENCE, MAX_HEAD, atExit, headSize, maskBytes, writeHead } = require('./outbox');
 const { callEach, systemError } = require('./failure');
+const { nextTick } = require('./timers');
 
 /** Frames of all connections are written into this much memory, to be handed over once in a turn of the loop. */
 const SLAB_SIZE = 1024 * 1024;
@@ -151,7 +152,7 @@ class NativeOutbox {
     }
     if (typeof callback === 'function') {
       this.hurry();
-      process.nextTick(callBack, this, this.sent, callback);
+      nextTick(callBack, this, this.sent, callback);
     }
     if (exiting) {
       this.hurry();
@@ -213,7 +214,7 @@ class NativeOutbox {
     writeHead(head, 0, first, length, key);
     const size = headSize(length, key);
     this.sendNow(head, size, payload);
-    if (typeof callback === 'function') process.nextTick(callBack, this, this.sent, callback);
+    if (typeof callback === 'function') nextTick(callBack, this, this.sent, callback);
   }
 
   /** See {@link import('./outbox').Outbox#list}. Such frames are masked already where they must be. */
@@ -221,7 +222,7 @@ class NativeOutbox {
     const parts = list.map((part) => (typeof part === 'string' ? Buffer.from(part) : part));
     const bytes = parts.length === 1 ? parts[0] : Buffer.concat(parts);
     this.sendNow(EMPTY_BUFFER, 0, bytes);
-    if (typeof callback === 'function') process.nextTick(callBack, this, this.sent, callback);
+    if (typeof callback === 'function') nextTick(callBack, this, this.sent, callback);
   }
 
   sendNow(front, frontSize, rest) {

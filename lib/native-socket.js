@@ -4,6 +4,7 @@ const net = require('net');
 
 const native = require('./native');
 const { guardedPrototype } = require('./stream-transport');
+const { nextTick } = require('./timers');
 
 /*
  * The prototype of sockets that Rust reads and writes: what looks at the byte stream has it handed back, what looks at
@@ -58,7 +59,7 @@ const INSTEAD = {
     native.nativeResume(this[kNative].id);
     if (!this._readableState.flowing) {
       this._readableState.flowing = true;
-      process.nextTick(() => {
+      nextTick(() => {
         if (this[kNative]) this[kNative].deliverHead();
         this.emit('resume');
       });
@@ -110,7 +111,7 @@ const INSTEAD = {
     connection.close(error);
     Inherited._destroy.call(this, error, callback);
     // After the socket's own `'error'` event.
-    process.nextTick(() => connection.outbox.tellAbandoned());
+    nextTick(() => connection.outbox.tellAbandoned());
   }
 };
 

@@ -5,6 +5,7 @@ const net = require('net');
 const native = require('./native');
 const { NativeConnection, kLate, start } = require('./native-connection');
 const { isWatched, kNative, putOn } = require('./native-socket');
+const { nextTick } = require('./timers');
 
 /*
  * The transport for plain TCP and Unix-domain sockets: Rust reads and writes the socket's descriptor, on Node's own loop
@@ -83,7 +84,7 @@ function takeOver(socket, head, receiver, sender, onData) {
   receiver._connection = connection;
   sender._outbox = connection.outbox;
   socket._readableState.flowing = true;
-  if (connection.head !== null) process.nextTick(() => connection.deliverHead());
+  if (connection.head !== null) nextTick(() => connection.deliverHead());
   return true;
 }
 

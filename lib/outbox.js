@@ -3,6 +3,7 @@
 const native = require('./native');
 const { FastBuffer } = require('./buffers');
 const { callEach } = require('./failure');
+const { nextTick } = require('./timers');
 
 /** Frames are written into shared pieces of memory of this size; a frame that waits pins no more than one. */
 const SLAB_SIZE = 8 * 1024;
@@ -210,14 +211,14 @@ class Outbox {
       dirty.push(this);
       if (delivering === 0 && !scheduled) {
         scheduled = true;
-        process.nextTick(flushAll);
+        nextTick(flushAll);
       }
     }
     this.bytes += size;
   }
 
   added(callback) {
-    if (typeof callback === 'function') process.nextTick(callBack, this, this.batch, callback);
+    if (typeof callback === 'function') nextTick(callBack, this, this.batch, callback);
     if (this.bytes >= FLUSH_AT || exiting) this.flush();
   }
 

@@ -7,6 +7,7 @@ const native = require('./native');
 const { EMPTY_BUFFER } = require('./constants');
 const { callEach, failure } = require('./failure');
 const { toBuffer } = require('./buffers');
+const { clearInterval, nextTick, queueMicrotask, setImmediate, setInterval } = require('./timers');
 
 const EXTENSION_NAME = 'permessage-deflate';
 
@@ -385,7 +386,7 @@ class Line {
       jobsInTurn < MOST_JOBS_IN_A_TURN &&
       bytesInTurn < MOST_BYTES_IN_A_TURN
     ) {
-      queueMicrotask(() => process.nextTick(work, this, job));
+      queueMicrotask(() => nextTick(work, this, job));
     } else {
       setImmediate(workInTurn, this, job);
     }

@@ -36,6 +36,7 @@ const { beginDelivery, endDelivery } = require('./outbox');
 const { BINARY_TYPES, EMPTY_BUFFER, kUntracked, kWebSocket } = require('./constants');
 const { failure, throwLater } = require('./failure');
 const { defineLimits, limitError, limitsOf } = require('./receiver-limits');
+const { setTimeout } = require('./timers');
 
 /**
  * After a listener has thrown, the rest of its chunk waits this long, in milliseconds: whoever handles the exception may

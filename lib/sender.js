@@ -9,6 +9,7 @@ const { isCallersMemory, toBuffer } = require('./buffers');
 const { EMPTY_BUFFER, NOOP, kWebSocket } = require('./constants');
 const { headSize, maskBytes } = require('./outbox');
 const { isBlob, isValidStatusCode } = require('./validation');
+const { nextTick } = require('./timers');
 
 /** What a sender is busy with. While it is, further frames wait in its queue. */
 const DEFAULT = 0;
@@ -348,7 +349,7 @@ class Sender {
 
     // What a callback throws must not end up in the promise chain, hence the ticks.
     blob.arrayBuffer().then(
-      (bytes) => process.nextTick(() => this._blobRead(toBuffer(bytes), compress, frame, callback)),
+      (bytes) => nextTick(() => this._blobRead(toBuffer(bytes), compress, frame, callback)),
       (error) =>
         process.nextTick(() => {
           this._abandon(error, callback);
@@ -378,7 +379,7 @@ class Sender {
         if (typeof waiting === 'function') waiting(error);
       }
     } catch (thrown) {
-      process.nextTick(() => this._abandon(error, undefined, from));
+      nextTick(() => this._abandon(error, undefined, from));
       throw thrown;
     }
   }
