@@ -111,6 +111,37 @@ describe('OXWS_IO_THREADS', { skip }, () => {
   }
 });
 
+describe('A connection that is handed back before its first message', { skip }, () => {
+  test('delivers what came with the handshake before what a thread has read', LIMIT, async (t) => {
+    const { stdout, stderr } = await runOnThreads(t, (WebSocketInChild) => {
+      const net = require('node:net');
+      const frame = (text) =>
+        Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), Buffer.from(text)]);
+      const wss = new WebSocketInChild.Server({ host: '127.0.0.1', port: 0 }, () => {
+        const peer = net.connect(wss.address().port, '127.0.0.1', () => {
+          const handshake =
+            'GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+            'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n';
+          peer.write(Buffer.concat([Buffer.from(handshake), frame('first')]));
+        });
+        wss.on('connection', (ws) => {
+          const messages = [];
+          ws.on('message', (data) => {
+            if (messages.push(String(data)) < 2) return;
+            process.stdout.write(messages.join());
+            process.exit();
+          });
+          peer.write(frame('second'));
+          // The thread tells nobody that it has read it while this one is busy. Without that the order is right anyway.
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
+          ws._socket.on('data', () => undefined);
+        });
+      });
+    });
+    assert.equal(stdout, 'first,second', stderr);
+  });
+});
+
 describe('A worker whose sockets have I/O threads', { skip }, () => {
   test('takes them with it when it is terminated with 100 connections', LIMIT, async (t) => {
     const { code, stdout, stderr } = await runOnThreads(

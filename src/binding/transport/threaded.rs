@@ -298,8 +298,8 @@ impl Driver {
             Some(Ending::Error(errno)) => self.dispatch(id, ERROR, errno),
             Some(Ending::WriteError(errno)) => self.dispatch(id, WRITE_ERROR, errno),
             Some(Ending::Peer) => self.dispatch(id, EOF, 0),
-            None => return,
-        };
+            None => {}
+        }
     }
 
     /// Uses a connection: what JavaScript has left of its input, and whether it knows of its error.
