@@ -142,6 +142,41 @@ describe('A connection that is handed back before its first message', { skip }, 
   });
 });
 
+describe('A connection that is paused and terminated in a flood', { skip }, () => {
+  test('delivers only messages that are whole and in order', LIMIT, async (t) => {
+    const { stdout, stderr } = await runOnThreads(t, async (WebSocketInChild) => {
+      const { once: happened } = require('node:events');
+      const wss = new WebSocketInChild.Server({ host: '127.0.0.1', port: 0 });
+      await happened(wss, 'listening');
+      const faults = [];
+      for (let round = 0; round < 10; round++) {
+        const connected = happened(wss, 'connection');
+        const client = new WebSocketInChild(`ws://127.0.0.1:${wss.address().port}`);
+        const [ws] = await connected;
+        if (client.readyState !== 1) await happened(client, 'open');
+        ws.on('error', (error) => faults.push(error.message));
+        let count = 0;
+        ws.on('message', (data) => {
+          if (count++ === 0) ws.pause();
+          if (data.length !== 5000 || data.some((byte) => byte !== count % 256)) {
+            faults.push(`message ${count}`);
+          }
+        });
+        const closed = new Promise((resolve) => ws.on('close', resolve));
+        for (let i = 1; i <= 1000; i++) client.send(Buffer.alloc(5000, i));
+        await happened(ws, 'message');
+        // What the thread reads meanwhile comes behind what was not told.
+        for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+        ws.terminate();
+        await closed;
+      }
+      process.stdout.write(faults.join() || 'none');
+      process.exit();
+    });
+    assert.equal(stdout, 'none', stderr);
+  });
+});
+
 describe('A worker whose sockets have I/O threads', { skip }, () => {
   test('takes them with it when it is terminated with 100 connections', LIMIT, async (t) => {
     const { code, stdout, stderr } = await runOnThreads(

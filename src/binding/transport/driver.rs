@@ -301,6 +301,15 @@ impl Driver {
         Some(bytes)
     }
 
+    /// Whether a large read has brought more than [`Driver::unread`] gives when not all is wanted.
+    pub fn has_more_than_read_ahead(&self, id: usize) -> bool {
+        let has_more = self.with_input(id, |link, scratch| {
+            let input = link.input.as_ref();
+            input.is_some_and(|it| it.read_ahead(scratch).len() < it.unread(scratch).len())
+        });
+        has_more == Some(true)
+    }
+
     /// What a thread has read of a connection and JavaScript was not told of.
     pub fn take_arrived(&self, id: usize) -> Vec<u8> {
         let arrived = self.with_link(id, |link| match (&link.pump, self.pool()) {

@@ -347,6 +347,10 @@ const READ_AHEAD: usize = 64 * 1024;
 
 /// `nativeReadOnce(id) -> Buffer`: what has arrived on a connection that is paused.
 fn read_once(call: &Call) -> Outcome<sys::napi_value> {
+    if driver(call)?.has_more_than_read_ahead(call.size(0)?) {
+        // This would come behind a gap.
+        return Ok(buffer(call.env, &[]));
+    }
     let mut bytes = driver(call)?.take_arrived(call.size(0)?);
     let known = bytes.len();
     bytes.resize(known.max(READ_AHEAD), 0);
