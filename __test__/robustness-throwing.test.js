@@ -124,27 +124,6 @@ describe('After an exception of a listener', { skip }, () => {
     }
   );
 
-  // From then on so much has come that it is read in large pieces, of which these lie in different parts.
-  for (const which of [600, 613, 626]) {
-    test(
-      `that is told the ${which}th message of a flood, all that was read is delivered`,
-      LIMIT,
-      async (t) => {
-        const { client, server } = await openPair(t);
-        const before = server._socket.bytesRead;
-        let received = 0;
-        server.on('message', () => {
-          if (++received === which) throw new Error('thrown by a listener');
-        });
-        process.once('uncaughtException', () => server.terminate());
-        const closed = once(server, 'close');
-        for (let i = 0; i < 2000; i++) client.send(Buffer.alloc(5000));
-        await closed;
-        assert.equal(received, Math.floor((server._socket.bytesRead - before) / 5008));
-      }
-    );
-  }
-
   test('that came in the tick behind a message, the connection goes on', LIMIT, async (t) => {
     const { client, server } = await openPair(t);
     const thrown = once(process, 'uncaughtException');

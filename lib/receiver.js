@@ -293,18 +293,13 @@ class Receiver extends Writable {
 
       if (count > 0 && !this._deliver(base, count)) return;
       if (stopped === WAITING) return;
-      if (stopped === USED_UP && !this._hasRest()) {
+      if (stopped === USED_UP) {
         if (this._backlog.length === 0) break;
         this._nextChunk();
       }
     }
 
     this._finishChunk();
-  }
-
-  /** Whether the native connection has ended and left something behind what was described. */
-  _hasRest() {
-    return this._isInput && this._connection === null && this._rest.length > 0;
   }
 
   /**
