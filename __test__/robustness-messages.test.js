@@ -154,6 +154,31 @@ describe('A listener that is told one of thousands of messages', () => {
 });
 
 describe('A listener that terminates its connection', () => {
+  for (const size of [10, 1000, 5000]) {
+    const what = `messages of ${size} bytes that came in several chunks`;
+    test(`gets what it still gets in order: ${what}`, LIMIT, async (t) => {
+      const { client, server } = await openPair(t);
+      const received = collect(server, 'message', 2);
+      const all = [];
+      server.pause();
+      for (let chunk = 0; chunk < 6; chunk++) {
+        sendTogether(client, () => {
+          for (let i = 0; i < 3; i++) client.send(`message ${3 * chunk + i}`.padEnd(size));
+        });
+        // Node reads what it can in each turn of the loop.
+        for (let i = 0; i < 10; i++) await new Promise(setImmediate);
+      }
+      const closed = once(server, 'close');
+      server.on('message', (data) => {
+        if (all.push([data]) === 4) server.terminate();
+      });
+      server.resume();
+      await received;
+      await closed;
+      assert.deepEqual(texts(all), names(all.length));
+    });
+  }
+
   test('still gets what had arrived, in order, with pings among it', LIMIT, async (t) => {
     const { client, server } = await openPair(t);
     const all = collect(server, 'message', 40);

@@ -126,6 +126,7 @@ class NativeConnection {
       takeInput(receiver, count);
     } finally {
       this.isTelling = false;
+      if (this.late !== null) this.deliverLast(this.late);
       // A listener that has thrown makes its receiver busy: what is left comes a little later.
       if (receiver._writableState.length > 0) cells[BUSY] = 1;
     }
@@ -320,17 +321,19 @@ class NativeConnection {
     const chunks = native.nativeReceived(this.id, flows);
     if (receiver._isInput && chunks.length > 0) receiver._rest = chunks.shift();
     if (this.isDiscarding) return;
-    for (const chunk of chunks) {
-      if (chunk.length > 0) this.deliverLast(chunk);
-    }
+    // What the receiver is being told goes past its stream, so these chunks would overtake it.
+    if (this.isTelling) this.late = chunks;
+    else this.deliverLast(chunks);
   }
 
   /** What a listener throws must not keep the socket from being destroyed. */
-  deliverLast(chunk) {
-    try {
-      this.receiver.write(chunk);
-    } catch (thrown) {
-      throwLater(thrown);
+  deliverLast(chunks) {
+    for (const chunk of chunks) {
+      try {
+        if (chunk.length > 0) this.receiver.write(chunk);
+      } catch (thrown) {
+        throwLater(thrown);
+      }
     }
   }
 
@@ -401,6 +404,8 @@ Object.assign(NativeConnection.prototype, {
   isDiscarding: false,
   /** Whether the peer has sent all it will send. */
   hasEnded: false,
+  /** Chunks that the receiver had got when the connection was destroyed while it was being told. */
+  late: null,
   /** Memory that Rust reads a large message into. */
   lent: null,
   /** Whom to tell that everything sent is written. */

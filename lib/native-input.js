@@ -66,11 +66,12 @@ function takeInput(receiver, count) {
       const stopped = cells[STOPPED];
       const isDone = deliverMessages(receiver, base, base + count * STRIDE, stopped);
       // Whatever takes time, or ends the connection, is the stream's business.
-      if (!isDone || (stopped !== USED_UP && receiver._connection === null)) {
+      const isOver = stopped === USED_UP && !receiver._hasRest();
+      if (!isDone || (!isOver && receiver._connection === null)) {
         receiver.write(INPUT);
         return;
       }
-      if (stopped === USED_UP) break;
+      if (isOver) break;
       count = receiver._connection.fill(base, false);
     }
     receiver._isInput = false;

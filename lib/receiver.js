@@ -293,13 +293,18 @@ class Receiver extends Writable {
 
       if (count > 0 && !this._deliver(base, count)) return;
       if (stopped === WAITING) return;
-      if (stopped === USED_UP) {
+      if (stopped === USED_UP && !this._hasRest()) {
         if (this._backlog.length === 0) break;
         this._nextChunk();
       }
     }
 
     this._finishChunk();
+  }
+
+  /** Whether a native connection that has ended left the beginning of a message behind what was described. */
+  _hasRest() {
+    return this._isInput && this._connection === null && this._rest.length > 0;
   }
 
   /**
