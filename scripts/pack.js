@@ -4,9 +4,13 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const { platformName } = require('../lib/platform');
+const { notices } = require('./notices');
 const { StepError, npm, root, runMain } = require('./steps');
 
 const manifest = require('../package.json');
+
+/** The file with what the licenses of others ask for. */
+const NOTICES = 'THIRD-PARTY-NOTICES';
 
 /** @param {string} folder of npm/ */
 const platformManifest = (folder) => require(`../npm/${folder}/package.json`);
@@ -24,13 +28,17 @@ function platforms() {
  *
  * @param {object} contents its package.json
  * @param {string[]} files paths from the project's folder
+ * @param {Record<string, string>} [texts] further files
  */
-function pack(contents, files) {
+function pack(contents, files, texts = {}) {
   const folder = path.join(root, 'dist', contents.name);
 
   fs.rmSync(folder, { recursive: true, force: true });
   for (const file of files) {
     fs.cpSync(path.join(root, file), path.join(folder, file), { recursive: true });
+  }
+  for (const [file, text] of Object.entries(texts)) {
+    fs.writeFileSync(path.join(folder, file), text);
   }
   fs.writeFileSync(path.join(folder, 'package.json'), `${JSON.stringify(contents, null, 2)}\n`);
   npm(['pack', `./dist/${contents.name}`, '--pack-destination', 'dist']);
@@ -47,7 +55,9 @@ function packPlatform() {
     throw new StepError(`${contents.main} is not there: run \`npm run build\` first`);
   }
 
-  pack({ ...contents, version: manifest.version }, [contents.main, 'LICENSE']);
+  pack({ ...contents, version: manifest.version }, [contents.main, 'LICENSE'], {
+    [NOTICES]: notices()
+  });
 }
 
 /** The package itself, which asks for the platform packages of its own version. */
