@@ -25,7 +25,7 @@ const PLATFORMS = ['aarch64-apple-darwin', 'x86_64-pc-windows-msvc'];
 // Far beyond what any test file takes: it only ends one that hangs.
 const HANG_MS = 10 * 60 * 1000;
 
-const USAGE = 'npm test [-- --only js|rust|lint]';
+const USAGE = 'npm test [-- --only js|rust|lint|ws]';
 
 const counts = { passed: 0, failed: 0 };
 
@@ -120,9 +120,15 @@ function js() {
   }
 }
 
+/** The tests say what ws does: so they must pass there, too. Not a part of `npm test`, for it does not test this package. */
+function ws() {
+  announce('Tests on ws itself');
+  runTestFiles(testFiles(), { OXWS_TEST_PACKAGE: 'ws' });
+}
+
 /** @returns {(() => void)[]} the stages to run, in order */
 function selectStages() {
-  const stages = { lint: [lint], rust: [rust], js: [build, js] };
+  const stages = { lint: [lint], rust: [rust], js: [build, js], ws: [ws] };
   let only;
 
   try {
@@ -138,7 +144,7 @@ function selectStages() {
 runMain(() => {
   const stages = selectStages();
 
-  if (stages.includes(js)) {
+  if (stages.includes(js) || stages.includes(ws)) {
     // The last line, also when a stage fails.
     process.once('exit', () => console.log(`\n${counts.passed} passed, ${counts.failed} failed`));
   }
