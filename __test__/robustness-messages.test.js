@@ -7,9 +7,10 @@
 
 const assert = require('node:assert/strict');
 const { once } = require('node:events');
-const { afterEach, beforeEach, describe, test } = require('node:test');
+const { describe, test } = require('node:test');
 
 const frames = require('./support/frames.js');
+const { takeUncaughtExceptions } = require('./support/exceptions.js');
 const { isOxws } = require('./support/internals.js');
 const { collect, openPair } = require('./support/pair.js');
 
@@ -61,17 +62,7 @@ describe('A connection that is paused and resumed', () => {
 });
 
 describe('A listener that throws', { skip }, () => {
-  let listeners;
-
-  beforeEach(() => {
-    listeners = process.listeners('uncaughtException');
-    process.removeAllListeners('uncaughtException');
-  });
-
-  afterEach(() => {
-    process.removeAllListeners('uncaughtException');
-    for (const listener of listeners) process.on('uncaughtException', listener);
-  });
+  takeUncaughtExceptions();
 
   const WAYS = {
     'and resumes its connection before': (ws) => {

@@ -8,8 +8,9 @@
 const assert = require('node:assert/strict');
 const { randomBytes } = require('node:crypto');
 const { once } = require('node:events');
-const { afterEach, beforeEach, describe, test } = require('node:test');
+const { describe, test } = require('node:test');
 
+const { takeUncaughtExceptions } = require('./support/exceptions.js');
 const { isOxws } = require('./support/internals.js');
 const { collect, openPair } = require('./support/pair.js');
 
@@ -42,17 +43,7 @@ function throwOnce(ws) {
 }
 
 describe('After an exception of a listener', { skip }, () => {
-  let listeners;
-
-  beforeEach(() => {
-    listeners = process.listeners('uncaughtException');
-    process.removeAllListeners('uncaughtException');
-  });
-
-  afterEach(() => {
-    process.removeAllListeners('uncaughtException');
-    for (const listener of listeners) process.on('uncaughtException', listener);
-  });
+  takeUncaughtExceptions();
 
   test('chunks that had gathered while the connection was paused follow', LIMIT, async (t) => {
     const { client, server } = await openPair(t);

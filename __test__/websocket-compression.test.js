@@ -6,6 +6,7 @@ const { describe, it } = require('node:test');
 const zlib = require('node:zlib');
 
 const WebSocket = require('./support/package.js');
+const { byThread } = require('./support/internals.js');
 const { OPCODE, maskedFrame } = require('./support/frames.js');
 const {
   closeOf,
@@ -18,10 +19,6 @@ const {
   urlOf
 } = require('./support/pair.js');
 const { connectRaw, serveRaw } = require('./support/raw-peer.js');
-
-const byThread =
-  process.env.OXWS_TRANSPORT === 'threads' &&
-  'a thread reads when it likes, not when the loop does';
 
 const PMD = 'permessage-deflate';
 const offer = (parameters = '') => ({ 'Sec-WebSocket-Extensions': `${PMD}${parameters}` });

@@ -7,13 +7,10 @@ const { once } = require('node:events');
 const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
+const { byThread } = require('./support/internals.js');
 const { closeOf, openPair, openServer, turn } = require('./support/pair.js');
 const { OPCODE, maskedFrame } = require('./support/frames.js');
 const { connectRaw } = require('./support/raw-peer.js');
-
-const byThread =
-  process.env.OXWS_TRANSPORT === 'threads' &&
-  'a thread reads when it likes, not when the loop does';
 
 describe('the end of a connection whose messages come each in a turn of its own', () => {
   const options = { allowSynchronousEvents: false };

@@ -5,6 +5,7 @@ const { once } = require('node:events');
 const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
+const { byThread } = require('./support/internals.js');
 const { duplexPair } = require('./support/duplex-pair.js');
 const { FrameReader } = require('./support/frame-reader.js');
 const { OPCODE, frame, maskedFrame } = require('./support/frames.js');
@@ -18,10 +19,6 @@ const {
   turn
 } = require('./support/pair.js');
 const { connectRaw, serveRaw } = require('./support/raw-peer.js');
-
-const byThread =
-  process.env.OXWS_TRANSPORT === 'threads' &&
-  'a thread reads when it likes, not when the loop does';
 
 const DEFAULTS = {
   maxBufferedChunks: 262_144,

@@ -343,7 +343,7 @@ class NativeConnection {
     const unread = [native.nativeUnread(this.id, false)];
     if (socket.isPaused()) unread.push(native.nativeReadOnce(this.id));
     const late = Buffer.concat(unread);
-    if (late.length === 0 || this.isDiscarding) return;
+    if (late.length === 0) return;
     socket[kLate] = late;
     if (!socket.isPaused()) this.stall();
   }

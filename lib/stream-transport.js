@@ -65,6 +65,7 @@ function guardedMethod(base, name) {
 function guardedProperty(base, name) {
   const property = inherited(base, name);
   const isGuarded = GUARDED_PROPERTIES.includes(name);
+  const count = COUNTED[name];
   return {
     configurable: true,
     enumerable: false,
@@ -72,7 +73,7 @@ function guardedProperty(base, name) {
       if (isGuarded) this[kOutbox]?.flush();
       const value = property.get ? property.get.call(this) : property.value;
       const before = this[kCountsBefore];
-      return before === undefined || !(name in COUNTED) ? value : value + before[COUNTED[name]];
+      return before === undefined || count === undefined ? value : value + before[count];
     },
     set: property.set
   };

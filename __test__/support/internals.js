@@ -20,4 +20,9 @@ function closeCodeOf(error) {
   return error[lib('constants').kStatusCode];
 }
 
-module.exports = { closeCodeOf, directory, entry, isOxws: name === 'oxws', lib };
+/** Why a test is skipped that depends on when input is read, if there is a reason. */
+const byThread =
+  process.env.OXWS_TRANSPORT === 'threads' &&
+  'a thread reads when it likes, not when the loop does';
+
+module.exports = { byThread, closeCodeOf, directory, entry, isOxws: name === 'oxws', lib };

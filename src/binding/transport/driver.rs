@@ -81,8 +81,6 @@ pub struct Driver {
     /// The I/O threads, if there are to be any.
     pool: RefCell<Option<Rc<Pool>>>,
     library: RefCell<Option<Rc<Library>>>,
-    /// See [`Library::takes_resets_for_ends`].
-    pub(super) takes_resets_for_ends: Cell<bool>,
 }
 
 impl Driver {
@@ -121,7 +119,6 @@ impl Driver {
             turns: RefCell::new(None),
             pool: RefCell::new(None),
             library: RefCell::new(None),
-            takes_resets_for_ends: Cell::new(false),
         }
     }
 
@@ -130,8 +127,6 @@ impl Driver {
         self.pool.replace(pool.map(Rc::new));
         self.turns
             .replace(Some(Turns::start(environment, &library)));
-        self.takes_resets_for_ends
-            .set(library.takes_resets_for_ends());
         self.library.replace(Some(library));
     }
 
@@ -386,6 +381,14 @@ impl Driver {
                 }
             }
         });
+    }
+
+    /// See [`Library::takes_resets_for_ends`].
+    pub(super) fn takes_resets_for_ends(&self) -> bool {
+        let library = self.library.borrow();
+        library
+            .as_ref()
+            .is_some_and(|it| it.takes_resets_for_ends())
     }
 
     /// The memory that connections are read into.

@@ -183,7 +183,7 @@ impl Driver {
     /// Reads what has come, as far as it is this connection's turn, and tells JavaScript. If the peer is `gone` and has
     /// sent something before, that ends as if it had ended well where Node's sockets have it so.
     pub(super) fn read(&self, environment: &Environment, id: usize, serial: u64, gone: bool) {
-        let gone = gone && self.takes_resets_for_ends.get();
+        let gone = gone && self.takes_resets_for_ends();
         let mut bytes = 0;
         for _ in 0..READS_PER_TURN {
             if bytes >= BYTES_PER_TURN || !self.is_current(id, serial) {

@@ -82,6 +82,20 @@ fn write_aside(mut peer: UnixStream, length: usize) -> thread::JoinHandle<UnixSt
     })
 }
 
+/// Writes to all peers until no more is read ahead.
+fn fill_up(
+    rig: &Rig,
+    peers: Vec<UnixStream>,
+    length: usize,
+) -> Vec<thread::JoinHandle<UnixStream>> {
+    let writers = peers.into_iter().map(|peer| write_aside(peer, length));
+    let writers = writers.collect();
+    while rig.threads.ready.held() < MOST_HELD {
+        thread::yield_now();
+    }
+    writers
+}
+
 #[test]
 fn a_batch_reaches_every_peer_in_order() {
     let rig = Rig::new(2);
@@ -303,13 +317,7 @@ fn all_connections_together_are_not_read_ahead_without_bound() {
     const LENGTH: usize = 400_000;
     let rig = Rig::new(2);
     let (connections, peers): (Vec<_>, Vec<_>) = (0..COUNT).map(|id| rig.open(id)).unzip();
-    let writers: Vec<_> = peers
-        .into_iter()
-        .map(|peer| write_aside(peer, LENGTH))
-        .collect();
-    while rig.threads.ready.held() < MOST_HELD {
-        thread::yield_now();
-    }
+    let writers = fill_up(&rig, peers, LENGTH);
     // Two threads may each have begun a read when there still was room.
     assert!(rig.threads.ready.held() < MOST_HELD + 1_000_000 + COUNT * A_LITTLE);
     let mut taken = [0; COUNT];
@@ -334,13 +342,7 @@ fn a_connection_does_not_wait_for_others_that_leave_no_room() {
     const LENGTH: usize = 400_000;
     let rig = Rig::new(1);
     let (_slow, peers): (Vec<_>, Vec<_>) = (1..200).map(|id| rig.open(id)).unzip();
-    let writers: Vec<_> = peers
-        .into_iter()
-        .map(|peer| write_aside(peer, LENGTH))
-        .collect();
-    while rig.threads.ready.held() < MOST_HELD {
-        thread::yield_now();
-    }
+    let writers = fill_up(&rig, peers, LENGTH);
     // Nobody takes what is held from now on.
     let (quick, mut peer) = rig.open(0);
     for length in [5, A_LITTLE, 3 * A_LITTLE, 5] {
