@@ -81,7 +81,8 @@ class NativeConnection {
       socket._handle.fd,
       receiver._id,
       !receiver._isServer,
-      head === null && receiver._allowSynchronousEvents
+      head === null && receiver._allowSynchronousEvents,
+      this
     );
     this.outbox = new NativeOutbox(this.id, socket, !receiver._isServer);
     /** Whether the receiver is being told about input right now. */

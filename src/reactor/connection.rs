@@ -22,7 +22,8 @@ pub enum Read {
 /// A connected socket of our own.
 #[derive(Debug)]
 pub struct Connection {
-    backlog: Backlog,
+    /// What waits to be written. In a box, for most connections have nothing.
+    backlog: Option<Box<Backlog>>,
     /// JavaScript does not want to read.
     pub paused: bool,
     ended: bool,
@@ -44,7 +45,7 @@ impl Connection {
         // SAFETY: the descriptor was just made, and nobody else knows it.
         let socket = unsafe { OwnedFd::from_raw_fd(copy) };
         Ok(Self {
-            backlog: Backlog::default(),
+            backlog: None,
             paused: false,
             ended: false,
             error: None,
@@ -77,12 +78,14 @@ impl Connection {
 
     /// How many bytes wait to be written.
     pub fn queued(&self) -> usize {
-        self.backlog.len()
+        self.backlog.as_ref().map_or(0, |backlog| backlog.len())
     }
 
     /// Gives up the bytes that wait to be written.
     pub fn take_unsent(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.backlog).to_vec()
+        self.backlog
+            .take()
+            .map_or_else(Vec::new, |backlog| backlog.to_vec())
     }
 
     /// How many bytes were read and written so far.
@@ -127,7 +130,7 @@ impl Connection {
 
     /// Whether it makes sense to wait for room to write.
     pub fn wants_to_write(&self) -> bool {
-        !self.backlog.is_empty() && self.error.is_none()
+        self.backlog.is_some() && self.error.is_none()
     }
 
     /// Reads once into `room`.
@@ -178,8 +181,8 @@ impl Connection {
         if self.error.is_some() {
             return;
         }
-        if !self.backlog.is_empty() {
-            self.backlog.push_rest(pieces, 0, last_copy);
+        if let Some(backlog) = &mut self.backlog {
+            backlog.push_rest(pieces, 0, last_copy);
             return;
         }
         match send(self.socket.as_fd(), pieces) {
@@ -188,7 +191,8 @@ impl Connection {
             }
             Ok(Sent::Part(count)) => {
                 self.bytes_written += count as u64;
-                self.backlog.push_rest(pieces, count, last_copy);
+                let backlog = self.backlog.insert(Box::default());
+                backlog.push_rest(pieces, count, last_copy);
             }
             Err(error) => self.fail_writing(&error),
         }
@@ -199,9 +203,15 @@ impl Connection {
         if self.error.is_some() {
             return;
         }
-        let before = self.backlog.len();
-        let outcome = self.backlog.drain(self.socket.as_fd());
-        self.bytes_written += (before - self.backlog.len()) as u64;
+        let Some(backlog) = &mut self.backlog else {
+            return;
+        };
+        let before = backlog.len();
+        let outcome = backlog.drain(self.socket.as_fd());
+        self.bytes_written += (before - backlog.len()) as u64;
+        if backlog.is_empty() {
+            self.backlog = None;
+        }
         if let Err(error) = outcome {
             self.fail_writing(&error);
         }

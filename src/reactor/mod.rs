@@ -11,6 +11,8 @@ mod inbound;
 mod input;
 #[cfg(unix)]
 mod outgoing;
+#[cfg(unix)]
+pub mod readiness;
 #[cfg(all(test, unix))]
 mod tests;
 #[cfg(unix)]

@@ -9,6 +9,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use super::fan_out::{send_all, Share};
+use super::readiness::{Event, Readiness, Ready};
 use super::{Connection, Inbound, Input, Item, LastCopy, Place, Read, Step};
 use crate::protocol::{mask_frames, Config, Limits, MessageKind, Role};
 
@@ -406,4 +407,77 @@ fn what_the_receiver_has_is_kept_apart_from_what_the_socket_has_read_ahead() {
     // Of a read that is larger than Node's, it would have read one more chunk.
     let mut input = with(200_000, &[]);
     assert_eq!(taken(&mut input), (vec![65_536], 65_536));
+}
+
+const BOTH: Ready = Ready {
+    read: true,
+    write: true,
+};
+
+fn collect(readiness: &mut Readiness) -> Vec<Event> {
+    let mut events = Vec::new();
+    readiness.collect(&mut events).unwrap();
+    events
+}
+
+#[test]
+fn a_socket_is_reported_until_it_is_read_or_not_asked_for_any_more() {
+    let mut readiness = Readiness::new().unwrap();
+    let (mut connection, mut peer) = pair();
+    let change = |readiness: &Readiness, connection: &Connection, from, to| {
+        readiness.change(connection.socket(), 7, from, to).unwrap();
+    };
+    change(&readiness, &connection, Ready::NOTHING, Ready::READ);
+    assert_eq!(collect(&mut readiness), []);
+
+    peer.write_all(b"now").unwrap();
+    let readable = Event {
+        token: 7,
+        ready: Ready::READ,
+        broken: false,
+    };
+    assert_eq!(collect(&mut readiness), [readable]);
+    assert_eq!(collect(&mut readiness), [readable]);
+    change(&readiness, &connection, Ready::READ, BOTH);
+    let ready = BOTH;
+    assert_eq!(collect(&mut readiness), [Event { ready, ..readable }]);
+    change(&readiness, &connection, BOTH, Ready::READ);
+    connection.read(&mut [0; 8]);
+    assert_eq!(collect(&mut readiness), []);
+
+    peer.write_all(b"later").unwrap();
+    change(&readiness, &connection, Ready::READ, Ready::NOTHING);
+    assert_eq!(collect(&mut readiness), []);
+}
+
+#[test]
+fn sockets_are_reported_in_the_order_in_which_they_became_ready() {
+    let mut readiness = Readiness::new().unwrap();
+    let mut pairs: Vec<_> = (0..8).map(|_| pair()).collect();
+    for ((connection, _), token) in pairs.iter().zip(0..) {
+        let socket = connection.socket();
+        let (nothing, read) = (Ready::NOTHING, Ready::READ);
+        readiness.change(socket, token, nothing, read).unwrap();
+    }
+    let order = [3, 0, 7, 5];
+    for token in order {
+        pairs[token].1.write_all(b"now").unwrap();
+    }
+    let found: Vec<_> = collect(&mut readiness)
+        .iter()
+        .map(|event| event.token as usize)
+        .collect();
+    assert_eq!(found, order);
+}
+
+#[test]
+fn a_socket_whose_peer_has_hung_up_is_readable() {
+    let mut readiness = Readiness::new().unwrap();
+    let (connection, peer) = pair();
+    let socket = connection.socket();
+    let (nothing, read) = (Ready::NOTHING, Ready::READ);
+    readiness.change(socket, 1, nothing, read).unwrap();
+    drop(peer);
+    let events = collect(&mut readiness);
+    assert!(matches!(events[..], [Event { ready, .. }] if ready.read));
 }

@@ -12,10 +12,8 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-/// There is something to read.
-pub const READABLE: c_int = 1;
-/// There is room to write.
-pub const WRITABLE: c_int = 2;
+/// `UV_READABLE`.
+const READABLE: c_int = 1;
 
 // From `uv.h`: `enum uv_handle_type`, in the order of `UV_HANDLE_TYPE_MAP`, which is part of libuv's ABI.
 const TYPE_ASYNC: c_int = 1;
@@ -35,9 +33,8 @@ type PlainStatus = unsafe extern "C" fn(RawHandle) -> c_int;
 
 /// What a handle belongs to: it is told when the handle has something to say.
 pub trait Owner {
-    /// A poll handle reports readiness (`events`) or an error (`status` below 0); the others report a turn of the
-    /// loop, or that a bell was rung, with zeros.
-    fn wake(&self, status: c_int, events: c_int);
+    /// There is something to read, a turn of the loop has come, or a bell was rung.
+    fn wake(&self);
 }
 
 /// The kinds of handle that are called once in each turn of the loop.
@@ -68,7 +65,6 @@ pub struct Library {
     async_send: PlainStatus,
     poll_init: unsafe extern "C" fn(Loop, RawHandle, c_int) -> c_int,
     poll_start: unsafe extern "C" fn(RawHandle, c_int, PollCallback) -> c_int,
-    poll_stop: PlainStatus,
     close: unsafe extern "C" fn(RawHandle, Plain),
     reference: Plain,
     unreference: Plain,
@@ -126,7 +122,6 @@ impl Library {
                 async_send: symbol(c"uv_async_send")?,
                 poll_init: symbol(c"uv_poll_init")?,
                 poll_start: symbol(c"uv_poll_start")?,
-                poll_stop: symbol(c"uv_poll_stop")?,
                 close: symbol(c"uv_close")?,
                 reference: symbol(c"uv_ref")?,
                 unreference: symbol(c"uv_unref")?,
@@ -194,13 +189,14 @@ pub struct Handle<T: Owner> {
 }
 
 impl<T: Owner> Handle<T> {
-    /// A handle that watches `socket`, which must stay open until the handle is dropped.
-    pub fn poll(library: &Rc<Library>, socket: BorrowedFd, owner: T) -> io::Result<Self> {
+    /// A handle that watches `descriptor`, which must stay open until the handle is dropped.
+    pub fn poll(library: &Rc<Library>, descriptor: BorrowedFd, owner: T) -> io::Result<Self> {
         let mut block = library.block(TYPE_POLL, owner);
         let raw: RawHandle = block.memory.as_mut_ptr().cast();
         // SAFETY: the memory has the size libuv asked for, and the loop is this thread's. When `uv_poll_init` fails
         // the handle is not in the loop, and its memory may go.
-        let status = unsafe { (library.poll_init)(library.event_loop, raw, socket.as_raw_fd()) };
+        let status =
+            unsafe { (library.poll_init)(library.event_loop, raw, descriptor.as_raw_fd()) };
         check(status)?;
         Ok(Self::attach(library, block, raw))
     }
@@ -251,16 +247,10 @@ impl<T: Owner> Handle<T> {
         unsafe { &self.block.as_ref().library }
     }
 
-    /// Watches for `events`; a poll handle only.
-    pub fn watch(&self, events: c_int) -> io::Result<()> {
-        let library = self.library();
+    /// Has the owner of a handle made with [`Handle::poll`] woken in each turn in which there is something to read.
+    pub fn watch(&self) -> io::Result<()> {
         // SAFETY: the handle is open. libuv calls `poll_ready` with it, whose data is a `Block<T>`.
-        check(unsafe {
-            match events {
-                0 => (library.poll_stop)(self.raw),
-                _ => (library.poll_start)(self.raw, events, poll_ready::<T>),
-            }
-        })
+        check(unsafe { (self.library().poll_start)(self.raw, READABLE, poll_ready::<T>) })
     }
 
     /// Starts a handle made with [`Handle::turn`] for the same `turn`.
@@ -333,12 +323,12 @@ unsafe fn data_of<T>(raw: RawHandle) -> *mut Block<T> {
     unsafe { *raw.cast::<*mut Block<T>>() }
 }
 
-unsafe extern "C" fn poll_ready<T: Owner>(raw: RawHandle, status: c_int, events: c_int) {
+unsafe extern "C" fn poll_ready<T: Owner>(raw: RawHandle, _status: c_int, _events: c_int) {
     // SAFETY: libuv calls back only for handles that are not closed. The block outlives this call even when the
     // owner drops the handle meanwhile, for its close callback comes in a later phase of the loop.
     let owner = unsafe { &(*data_of::<T>(raw)).owner };
     // A panic must not reach libuv. There is nobody to tell: the connection is left as it is.
-    let _ = catch_unwind(AssertUnwindSafe(|| owner.wake(status, events)));
+    let _ = catch_unwind(AssertUnwindSafe(|| owner.wake()));
 }
 
 unsafe extern "C" fn turned<T: Owner>(raw: RawHandle) {

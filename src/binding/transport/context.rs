@@ -13,12 +13,12 @@ pub struct Context {
 }
 
 impl Context {
-    /// The context of the code that is running.
-    pub fn new(env: sys::napi_env) -> Outcome<Self> {
+    /// The context of the code that is running, for `resource`, an object that somebody else keeps alive.
+    pub fn new(env: sys::napi_env, resource: sys::napi_value) -> Outcome<Self> {
         let mut raw = ptr::null_mut();
         let name = "oxws".reply(env);
-        // SAFETY: on the thread of `env`, within a call from JavaScript; without a resource Node makes one.
-        let status = unsafe { sys::napi_async_init(env, ptr::null_mut(), name, &mut raw) };
+        // SAFETY: on the thread of `env`, within a call from JavaScript whose argument `resource` is.
+        let status = unsafe { sys::napi_async_init(env, resource, name, &mut raw) };
         check(status, "there is no async context").map(|()| Self { env, raw })
     }
 

@@ -14,8 +14,9 @@ use slab::Slab;
 
 use super::arena::Arena;
 use super::flush::BROKEN;
+use super::hub::Hub;
 use super::link::{Link, Pump};
-use super::polled::{Polled, Watcher};
+use super::polled::Polled;
 use super::threaded::Pool;
 use super::turns::Turns;
 use crate::binding::environment::Environment;
@@ -78,6 +79,8 @@ pub struct Driver {
     /// Whether a flush waits for what the loop reads next.
     pub(super) is_flush_put_off: Cell<bool>,
     pub(super) turns: RefCell<Option<Turns>>,
+    /// Where connections hang in the loop, if that is the driver.
+    hub: RefCell<Option<Rc<Hub>>>,
     /// The I/O threads, if there are to be any.
     pool: RefCell<Option<Rc<Pool>>>,
     library: RefCell<Option<Rc<Library>>>,
@@ -117,14 +120,21 @@ impl Driver {
             told: Cell::new(0),
             is_flush_put_off: Cell::new(false),
             turns: RefCell::new(None),
+            hub: RefCell::new(None),
             pool: RefCell::new(None),
             library: RefCell::new(None),
         }
     }
 
-    /// Hangs the driver into the loop. With `pool` it is the threads driver.
-    pub fn start(&self, environment: &Rc<Environment>, library: Rc<Library>, pool: Option<Pool>) {
+    /// Hangs the driver into the loop. With a pool it is the threads driver, with a hub the loop driver.
+    pub fn start(
+        &self,
+        environment: &Rc<Environment>,
+        library: Rc<Library>,
+        (pool, hub): (Option<Pool>, Option<Rc<Hub>>),
+    ) {
         self.pool.replace(pool.map(Rc::new));
+        self.hub.replace(hub);
         self.turns
             .replace(Some(Turns::start(environment, &library)));
         self.library.replace(Some(library));
@@ -133,6 +143,10 @@ impl Driver {
     /// The I/O threads, if this is the threads driver.
     pub(super) fn pool(&self) -> Option<Rc<Pool>> {
         self.pool.borrow().clone()
+    }
+
+    pub(super) fn hub(&self) -> Option<Rc<Hub>> {
+        self.hub.borrow().clone()
     }
 
     /// Calls `action` when every handle is closed after [`Driver::shut_down`].
@@ -150,35 +164,22 @@ impl Driver {
             self.end(link);
         }
         self.pool.take();
+        self.hub.take();
         self.turns.take();
         self.library.take();
     }
 
     /// Adds a connection.
-    pub fn open(
-        &self,
-        environment: &Rc<Environment>,
-        connection: Connection,
-        receiver: usize,
-        masked: bool,
-    ) -> io::Result<usize> {
-        let library = self.library.borrow();
-        let library = library.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+    pub fn open(&self, connection: Connection, receiver: usize, masked: bool) -> io::Result<usize> {
         let serial = self.serial.get() + 1;
         self.serial.set(serial);
         let mut links = self.links.borrow_mut();
         let entry = links.vacant_entry();
         let id = entry.key();
-        let pump = match self.pool() {
-            Some(pool) => Pump::Thread(pool.open(id, serial, masked, connection)?),
-            None => {
-                let owner = Watcher {
-                    environment: Rc::clone(environment),
-                    id,
-                    serial,
-                };
-                Pump::Loop(Polled::open(library, owner, connection)?)
-            }
+        let pump = match (self.pool(), self.hub()) {
+            (Some(pool), _) => Pump::Thread(pool.open(id, serial, masked, connection)?),
+            (None, Some(hub)) => Pump::Loop(Polled::open(&hub, id, serial, connection)),
+            (None, None) => return Err(io::ErrorKind::NotConnected.into()),
         };
         let link = entry.insert(Link::new(pump, receiver, masked, serial));
         match &link.pump {
@@ -249,7 +250,7 @@ impl Driver {
 
     /// Whether a connection keeps the process alive.
     pub fn keep_alive(&self, id: usize, keep: bool) {
-        self.with_link(id, |link| match (&link.pump, self.pool()) {
+        self.with_link(id, |link| match (&mut link.pump, self.pool()) {
             (Pump::Loop(polled), _) => polled.keep_alive(keep),
             (Pump::Thread(threaded), Some(pool)) => pool.keep_alive(threaded, keep),
             (Pump::Thread(_), None) => {}

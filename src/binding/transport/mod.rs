@@ -12,6 +12,7 @@ mod context;
 mod driver;
 mod fill;
 mod flush;
+mod hub;
 mod lent;
 mod link;
 mod polled;
@@ -34,6 +35,7 @@ use crate::reactor::{Connection, Input, Read};
 use arena::Arena;
 use context::Context;
 use driver::Driver;
+use hub::Hub;
 use link::{Link, Pump};
 use threaded::Pool;
 
@@ -119,14 +121,12 @@ fn start(call: &Call) -> Outcome<bool> {
     let queued = Shared::adopt(env, call.value(3)?)?;
     let arena = Arena::adopt(env, call.value(4)?)?;
     let high_water = call.size(6)?;
-    let pool = match call.size(5)?.min(MOST_THREADS) {
-        0 => None,
-        // There may be no memory or descriptors for more threads.
-        count => match Pool::start(environment, &library, count) {
-            Ok(pool) => Some(pool),
-            Err(_) => return Ok(false),
-        },
+    let pump = match call.size(5)?.min(MOST_THREADS) {
+        0 => Hub::start(environment, &library).map(|hub| (None, Some(hub))),
+        count => Pool::start(environment, &library, count).map(|pool| (Some(pool), None)),
     };
+    // There may be no memory or descriptors for it.
+    let Ok(pump) = pump else { return Ok(false) };
     let mut callback = ptr::null_mut();
     // SAFETY: a strong reference to a live value, released with the environment.
     let status = unsafe { sys::napi_create_reference(env, call.value(0)?, 1, &mut callback) };
@@ -147,7 +147,7 @@ fn start(call: &Call) -> Outcome<bool> {
         .transport
         .driver
         .get_or_init(|| Driver::new(env, callback, slab, control, queued, arena, high_water));
-    driver.start(environment, library, pool);
+    driver.start(environment, library, pump);
     Ok(true)
 }
 
@@ -169,16 +169,16 @@ fn set_queued(call: &Call) -> Outcome<()> {
     driver(call)?.queued.replace(call.env, call.value(0)?)
 }
 
-/// `nativeOpen(fd, receiver, isClient, ahead) -> id`: takes over a socket, of which it uses a duplicate. What a client
-/// sends is masked here. For `ahead` see `nativeDescribe`.
+/// `nativeOpen(fd, receiver, isClient, ahead, resource) -> id`: takes over a socket, of which it uses a duplicate. What a
+/// client sends is masked here. For `ahead` see `nativeDescribe`; `resource` stands for the connection in async hooks.
 fn open(call: &Call) -> Outcome<i32> {
     // First what may fail: a connection that JavaScript does not learn of would take its bytes.
     let driver = driver(call)?;
     let (receiver, masked, ahead) = (call.size(1)?, call.flag(2)?, call.flag(3)?);
-    let context = Context::new(call.env)?;
+    let context = Context::new(call.env, call.value(4)?)?;
     let connection = Connection::duplicate(call.int(0)?).map_err(|error| failed(&error))?;
     let id = driver
-        .open(call.environment, connection, receiver, masked)
+        .open(connection, receiver, masked)
         .map_err(|error| failed(&error))?;
     driver.with_link(id, |link| {
         link.context = Some(Rc::new(context));

@@ -1,13 +1,12 @@
 //! The loop driver: Node's libuv loop says when a socket is ready, and everything happens on the JavaScript thread.
 
-use std::ffi::c_int;
-use std::io;
 use std::rc::Rc;
 
 use super::driver::{Driver, EOF, WRITABLE};
+use super::hub::Hub;
 use super::link::Pump;
 use crate::binding::environment::Environment;
-use crate::reactor::uv::{self, Handle, Library};
+use crate::reactor::readiness::{Event, Ready};
 use crate::reactor::{Connection, Input, Read};
 
 /// As much as Node reads at once. What is left in the kernel meanwhile decides on more than the chunks: whether bytes that
@@ -21,27 +20,39 @@ const BYTES_PER_TURN: usize = READS_PER_TURN * READ_SIZE;
 
 /// A connection that hangs in the loop.
 pub struct Polled {
-    // First, because it must be closed before the connection's descriptor is.
-    poll: Handle<Watcher>,
-    /// What the poll handle watches for.
-    watched: c_int,
+    hub: Rc<Hub>,
+    /// Its number and its serial; see [`token`].
+    token: u64,
+    /// What the loop is to watch for.
+    watched: Ready,
+    /// Whether the kernel has not been told so yet.
+    is_new: bool,
+    /// Whether it keeps the process alive while it is watched.
+    keeps_alive: bool,
     /// How often a read was filled.
     full_reads: u8,
     /// The connection.
     pub connection: Connection,
 }
 
+/// What the loop knows a connection as: its number, and as much of its serial as there is room for.
+fn token(id: usize, serial: u64) -> u64 {
+    (serial << 32) | (id as u64 & u64::from(u32::MAX))
+}
+
 impl Polled {
-    /// Hangs a connection into the loop and starts reading.
-    pub fn open(library: &Rc<Library>, owner: Watcher, connection: Connection) -> io::Result<Self> {
-        let poll = Handle::poll(library, connection.socket(), owner)?;
-        poll.watch(uv::READABLE)?;
-        Ok(Self {
-            poll,
-            watched: uv::READABLE,
+    /// Hangs a connection into the loop, to be read from the next turn on.
+    pub fn open(hub: &Rc<Hub>, id: usize, serial: u64, connection: Connection) -> Self {
+        hub.count(false, true);
+        Self {
+            hub: Rc::clone(hub),
+            token: token(id, serial),
+            watched: Ready::READ,
+            is_new: true,
+            keeps_alive: true,
             full_reads: 0,
             connection,
-        })
+        }
     }
 
     /// Whether so much has come that larger reads are worth what can be told of them.
@@ -68,76 +79,111 @@ impl Polled {
     /// Has the loop watch for what the connection waits for. `is_full` says that JavaScript has input left. Reading
     /// is given up only when something unwanted has come (`eager`): most pauses end before that.
     pub fn watch(&mut self, is_full: bool, eager: bool) {
-        let mut wanted = 0;
-        if self.connection.wants_to_read() && !is_full {
-            wanted |= uv::READABLE;
-        }
-        if self.connection.wants_to_write() {
-            wanted |= uv::WRITABLE;
-        }
-        if !eager {
-            wanted |= self.watched & uv::READABLE;
-        }
-        if wanted != self.watched {
-            match self.poll.watch(wanted) {
-                Ok(()) => self.watched = wanted,
-                Err(error) => self.connection.fail(&error),
-            }
-        }
+        let wants_to_read = self.connection.wants_to_read() && !is_full;
+        self.watch_for(Ready {
+            read: wants_to_read || (!eager && self.watched.read),
+            write: self.connection.wants_to_write(),
+        });
     }
 
-    /// If there is something to read, has the loop watch for nothing.
-    pub fn look_away_if_ready(&mut self) -> bool {
-        let is_ready = self.connection.is_readable() && self.poll.watch(0).is_ok();
-        if is_ready {
-            self.watched = 0;
+    fn watch_for(&mut self, wanted: Ready) {
+        if wanted == self.watched {
+            return;
+        }
+        if !self.is_new {
+            let socket = self.connection.socket();
+            let result = self.hub.change(socket, self.token, self.watched, wanted);
+            if let Err(error) = result {
+                self.connection.fail(&error);
+                return;
+            }
+        }
+        self.count(self.keeps_alive, wanted);
+    }
+
+    fn count(&mut self, keeps_alive: bool, watched: Ready) {
+        let counts = |keeps_alive, watched| keeps_alive && watched != Ready::NOTHING;
+        let (before, now) = (
+            counts(self.keeps_alive, self.watched),
+            counts(keeps_alive, watched),
+        );
+        (self.keeps_alive, self.watched) = (keeps_alive, watched);
+        self.hub.count(before, now);
+    }
+
+    /// Watches a new connection, unless there is something to read already. Returns whether there is.
+    pub fn watch_unless_ready(&mut self) -> bool {
+        let wanted = self.watched;
+        self.watch_for(Ready::NOTHING);
+        self.is_new = false;
+        let is_ready = self.connection.is_readable();
+        if !is_ready {
+            self.watch_for(wanted);
         }
         is_ready
     }
 
-    /// Whether the poll handle keeps the process alive.
-    pub fn keep_alive(&self, keep: bool) {
-        self.poll.keep_alive(keep);
+    /// Whether the connection keeps the process alive.
+    pub fn keep_alive(&mut self, keep: bool) {
+        self.count(keep, self.watched);
     }
 }
 
-/// The owner of a poll handle.
-pub struct Watcher {
-    /// Where the driver is.
-    pub environment: Rc<Environment>,
-    /// The connection's number.
-    pub id: usize,
-    /// As [`super::link::Link::serial`].
-    pub serial: u64,
-}
-
-impl uv::Owner for Watcher {
-    fn wake(&self, status: c_int, events: c_int) {
-        if let Some(driver) = self.environment.transport.driver.get() {
-            driver.wake(self, status, events);
-        }
+impl Drop for Polled {
+    fn drop(&mut self) {
+        // Also before the descriptor is closed: the socket has another one, so the kernel would go on reporting it.
+        self.watch_for(Ready::NOTHING);
     }
 }
 
 impl Driver {
-    /// A socket is ready.
-    fn wake(&self, watcher: &Watcher, status: c_int, events: c_int) {
-        self.read_first(&watcher.environment);
-        let (id, serial) = (watcher.id, watcher.serial);
-        let unwanted = self.with_polled(id, |polled, is_full| {
-            if status < 0 {
-                // libuv has stopped the handle; reading and writing will tell why.
-                polled.watched = 0;
-            }
-            let connection = &polled.connection;
-            (events & uv::READABLE != 0 && (is_full || !connection.wants_to_read()))
-                || (events & uv::WRITABLE != 0 && !connection.wants_to_write())
+    /// Some of the sockets are ready.
+    pub(super) fn read_and_write(&self, environment: &Environment) {
+        let Some(hub) = self.hub() else { return };
+        hub.each_ready(|event| {
+            self.read_first(environment);
+            self.wake(environment, event);
         });
+    }
+
+    /// A socket is ready.
+    fn wake(&self, environment: &Environment, event: Event) {
+        let Ok(id) = usize::try_from(event.token & u64::from(u32::MAX)) else {
+            return;
+        };
+        let Event { ready, broken, .. } = event;
+        let found = self.with_link(id, |link| {
+            let (serial, is_full) = (link.serial, link.is_full());
+            let Pump::Loop(polled) = &mut link.pump else {
+                return None;
+            };
+            // It may be another one by now, or not be watched for that any more.
+            let watched = polled.watched;
+            if polled.token != event.token || watched == Ready::NOTHING {
+                return None;
+            }
+            if broken {
+                // Reading and writing will tell why.
+                polled.watch_for(Ready::NOTHING);
+            }
+            let (reads, writes) = (
+                ready.read && (watched.read || broken),
+                ready.write && (watched.write || broken),
+            );
+            let connection = &polled.connection;
+            let unwanted = !broken
+                && ((reads && (is_full || !connection.wants_to_read()))
+                    || (writes && !connection.wants_to_write()));
+            Some((serial, reads, writes, unwanted))
+        });
+        let Some(Some((serial, reads, writes, unwanted))) = found else {
+            return;
+        };
         // In this order: a peer that has closed may have sent something before.
-        if events & uv::READABLE != 0 || status < 0 {
-            self.read(&watcher.environment, id, serial, status < 0);
+        if reads {
+            self.read(environment, id, serial, broken);
         }
-        if events & uv::WRITABLE != 0 || status < 0 {
+        if writes {
             self.write(id, serial);
         }
         if self.is_current(id, serial) {
@@ -146,7 +192,7 @@ impl Driver {
         self.with_polled(id, |polled, is_full| {
             let connection = &polled.connection;
             let is_over = connection.has_ended() || connection.error().is_some();
-            polled.watch(is_full, is_over || unwanted == Some(true));
+            polled.watch(is_full, is_over || unwanted);
         });
     }
 

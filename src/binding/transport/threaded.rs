@@ -6,7 +6,6 @@
 //! ws; [`Threads::send_now`] sees to the order.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::ffi::c_int;
 use std::io::{self, IoSlice};
 use std::mem;
 use std::rc::Rc;
@@ -38,7 +37,7 @@ struct Listener {
 }
 
 impl uv::Owner for Listener {
-    fn wake(&self, _status: c_int, _events: c_int) {
+    fn wake(&self) {
         if let Some(driver) = self.environment.transport.driver.get() {
             driver.tell_listed(&self.environment);
         }

@@ -1,6 +1,5 @@
 //! What happens once in each turn of Node's loop: flushing, and telling what no readiness announces.
 
-use std::ffi::c_int;
 use std::mem;
 use std::rc::Rc;
 
@@ -57,7 +56,7 @@ struct Turner {
 }
 
 impl uv::Owner for Turner {
-    fn wake(&self, _status: c_int, _events: c_int) {
+    fn wake(&self) {
         let Some(driver) = self.environment.transport.driver.get() else {
             return;
         };
@@ -94,7 +93,7 @@ impl Driver {
             self.with_link(id, |link| {
                 let is_same = link.serial == serial;
                 if let (Pump::Loop(polled), true) = (&mut link.pump, is_same) {
-                    if polled.look_away_if_ready() {
+                    if polled.watch_unless_ready() {
                         self.first.borrow_mut().push((id, serial));
                     }
                 }
