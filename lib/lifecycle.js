@@ -198,10 +198,15 @@ function socketOnData(chunk) {
   }
 }
 
+/** Telling a stream that has finished to end makes an error, with its stack, that nobody gets to see. */
+function endReceiver(receiver) {
+  if (!receiver._writableState.finished) receiver.end();
+}
+
 function socketOnEnd() {
   const websocket = this[kWebSocket];
   websocket._readyState = CLOSING;
-  websocket._receiver.end();
+  endReceiver(websocket._receiver);
   this.end();
 }
 
@@ -236,7 +241,7 @@ function socketOnClose() {
       throwLater(error);
     }
   }
-  receiver.end();
+  endReceiver(receiver);
 
   this[kWebSocket] = undefined;
   clearTimeout(websocket._closeTimer);

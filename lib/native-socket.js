@@ -88,6 +88,8 @@ const INSTEAD = {
 
   end(...args) {
     const [data] = args;
+    // Node would make an error that nobody gets to see.
+    if (args.length === 0 && this._writableState.finished) return this;
     if (data != null && typeof data !== 'function') this[kNative].handBack();
     return Inherited.end.apply(this, args);
   },

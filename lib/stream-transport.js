@@ -37,10 +37,17 @@ function inherited(base, name) {
   return undefined;
 }
 
+/** Whether a call does nothing to a Node socket that has ended. */
+function isNeedless(base, name, args) {
+  return name === 'end' && args.length === 0 && base.end === net.Socket.prototype.end;
+}
+
 function guardedMethod(base, name) {
   const guarded = function (...args) {
     // Everybody's frames, for the other end of this socket may live in this process too.
     flushAll();
+    // Node would make an error that nobody gets to see.
+    if (isNeedless(base, name, args) && this._writableState.finished) return this;
     return base[name].apply(this, args);
   };
   return {

@@ -95,27 +95,10 @@ impl Connection {
 
     /// Whether the peer has reset the connection, by now.
     pub fn is_gone(&self) -> bool {
-        self.poll() & libc::POLLERR != 0
-    }
-
-    /// Whether there is something to read, by now.
-    pub fn is_readable(&self) -> bool {
-        self.poll() & libc::POLLIN != 0
-    }
-
-    fn poll(&self) -> libc::c_short {
-        let mut poll = libc::pollfd {
-            fd: self.socket.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // SAFETY: the call gets one structure, which outlives it, and does not wait.
-        let count = unsafe { libc::poll(&mut poll, 1, 0) };
-        if count == 1 {
-            poll.revents
-        } else {
-            0
-        }
+        let states = states(&[self.socket()]);
+        states
+            .first()
+            .is_some_and(|state| state & libc::POLLERR != 0)
     }
 
     /// Takes what was read for all that the peer sends.
@@ -247,4 +230,28 @@ impl Connection {
         self.error
             .get_or_insert(error.raw_os_error().unwrap_or(libc::EIO));
     }
+}
+
+/// Whether there is something to read, by now, on each of these sockets. One question for all.
+pub fn are_readable(sockets: &[BorrowedFd]) -> Vec<bool> {
+    let states = states(sockets);
+    states
+        .iter()
+        .map(|state| state & libc::POLLIN != 0)
+        .collect()
+}
+
+fn states(sockets: &[BorrowedFd]) -> Vec<libc::c_short> {
+    let mut polls: Vec<_> = sockets
+        .iter()
+        .map(|socket| libc::pollfd {
+            fd: socket.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        })
+        .collect();
+    // SAFETY: the call gets that many structures, which outlive it, and does not wait. When it fails it has not
+    // written to them.
+    unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, 0) };
+    polls.iter().map(|poll| poll.revents).collect()
 }

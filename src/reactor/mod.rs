@@ -23,7 +23,7 @@ pub mod uv;
 #[cfg(unix)]
 pub use backlog::LastCopy;
 #[cfg(unix)]
-pub use connection::{Connection, Read};
+pub use connection::{are_readable, Connection, Read};
 pub use inbound::{Failure, Inbound, Item, Place};
 #[cfg(unix)]
 pub use input::{Input, Step};

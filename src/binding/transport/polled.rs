@@ -111,16 +111,14 @@ impl Polled {
         self.hub.count(before, now);
     }
 
-    /// Watches a new connection, unless there is something to read already. Returns whether there is.
-    pub fn watch_unless_ready(&mut self) -> bool {
+    /// Has the kernel watch a new connection, unless it `is_ready` to be read.
+    pub fn start(&mut self, is_ready: bool) {
         let wanted = self.watched;
         self.watch_for(Ready::NOTHING);
         self.is_new = false;
-        let is_ready = self.connection.is_readable();
         if !is_ready {
             self.watch_for(wanted);
         }
-        is_ready
     }
 
     /// Whether the connection keeps the process alive.

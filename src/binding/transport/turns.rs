@@ -7,7 +7,7 @@ use super::driver::Driver;
 use super::link::{Link, Pump};
 use crate::binding::environment::Environment;
 use crate::reactor::uv::{self, Handle, Library, Turn};
-use crate::reactor::Input;
+use crate::reactor::{are_readable, Input};
 
 /// From this many on, a flush takes so long that it is worth having one less,
 const MANY_RECORDS: usize = 64;
@@ -89,15 +89,27 @@ impl Driver {
         if self.fresh.borrow().is_empty() {
             return;
         }
-        for (id, serial) in mem::take(&mut *self.fresh.borrow_mut()) {
+        let fresh = mem::take(&mut *self.fresh.borrow_mut());
+        let links = self.links.borrow();
+        let of_fresh = |&(id, serial): &(usize, u64)| match links.get(id) {
+            Some(link) if link.serial == serial => match &link.pump {
+                Pump::Loop(polled) => Some(((id, serial), polled.connection.socket())),
+                Pump::Thread(_) => None,
+            },
+            _ => None,
+        };
+        let (fresh, sockets): (Vec<_>, Vec<_>) = fresh.iter().filter_map(of_fresh).unzip();
+        let are_ready = are_readable(&sockets);
+        drop(links);
+        for ((id, serial), is_ready) in fresh.into_iter().zip(are_ready) {
             self.with_link(id, |link| {
-                let is_same = link.serial == serial;
-                if let (Pump::Loop(polled), true) = (&mut link.pump, is_same) {
-                    if polled.watch_unless_ready() {
-                        self.first.borrow_mut().push((id, serial));
-                    }
+                if let Pump::Loop(polled) = &mut link.pump {
+                    polled.start(is_ready);
                 }
             });
+            if is_ready {
+                self.first.borrow_mut().push((id, serial));
+            }
         }
         if !self.first.borrow().is_empty() {
             // The loop does not wait now, for it watches less than it should.
