@@ -7,5 +7,7 @@
 #[cfg(feature = "binding")]
 mod binding;
 pub mod deflate;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod memory;
 pub mod protocol;
 pub mod reactor;

@@ -4,9 +4,8 @@
 //! one only while it works on a message (or, with context takeover, until it falls asleep), so a
 //! handful of states serves any number of connections.
 //!
-//! What was allocated once is kept while it may be needed again: zlib-rs allocates a state in one aligned piece, for which
-//! glibc (2.36) looks for its size and room to align it in, so that the place of a state that was freed does not hold the
-//! next one. States that are freed and allocated all the time make the heap several times as large as what is in it.
+//! What was allocated once is kept while it may be needed again: making a state takes longer than compressing a small
+//! message. What is given up goes back to the system (`memory.rs`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
