@@ -53,7 +53,9 @@ function attach(websocket, socket, head, options) {
   websocket._receiver = receiver;
   websocket._sender = sender;
   websocket._socket = socket;
-  for (const part of [receiver, sender, socket]) part[kWebSocket] = websocket;
+  receiver[kWebSocket] = websocket;
+  sender[kWebSocket] = websocket;
+  socket[kWebSocket] = websocket;
 
   receiver.on('conclude', receiverOnConclude);
   receiver.on('drain', receiverOnDrain);

@@ -256,7 +256,8 @@ function isWatched(socket) {
 
 /** What Node's HTTP server left is replaced: a socket of which a property is deleted takes a kilobyte more. */
 function replaceOwn(socket, from, to) {
-  for (const name of LEFTOVERS) {
+  for (let i = 0; i < LEFTOVERS.length; i++) {
+    const name = LEFTOVERS[i];
     if (Object.hasOwn(socket, name) && socket[name] === from[name]) socket[name] = to[name];
   }
 }

@@ -11,6 +11,12 @@ const { clearInterval, nextTick, queueMicrotask, setImmediate, setInterval } = r
 
 const EXTENSION_NAME = 'permessage-deflate';
 
+/** The parameters of either side. */
+const SERVER = { windowBits: 'server_max_window_bits', noTakeover: 'server_no_context_takeover' };
+const CLIENT = { windowBits: 'client_max_window_bits', noTakeover: 'client_no_context_takeover' };
+
+const NO_OPTIONS = Object.freeze({});
+
 /** The window that RFC 7692 assumes where none was agreed on. */
 const DEFAULT_WINDOW_BITS = 15;
 
@@ -95,6 +101,9 @@ function sweep() {
   sweeper = null;
 }
 
+/** See {@link setupOf}; that of one connection is most often that of the next. */
+let lastSetup = null;
+
 /** Gives the Rust half of an instance back when the instance is collected. */
 const forgotten = new FinalizationRegistry((id) => native.releaseCodec(id));
 
@@ -126,7 +135,8 @@ class PerMessageDeflate {
     this._maxPayload = this._options.maxPayload | 0;
     this._isServer = !!this._options.isServer;
     this._id = -1;
-    this._isMade = false;
+    /** What the Rust half is made from, since it was asked for first; null before. */
+    this._setup = null;
     this._isTracked = false;
     /** Frames that are being worked on, in their order; null before the first. */
     this._compression = null;
@@ -200,7 +210,7 @@ class PerMessageDeflate {
     this._release();
     if (this._isAwake) awake.delete(this);
     this._isAwake = false;
-    this._isMade = false;
+    this._setup = null;
     const callbacks = [];
     for (const line of [this._compression, this._decompression]) {
       for (let job = line && line.clear(); job; job = job.next) {
@@ -221,7 +231,7 @@ class PerMessageDeflate {
    */
   compress(data, fin, callback) {
     const bytes = toBuffer(data);
-    this._codec();
+    this._setup ??= setupOf(this);
     this._compression ??= new Compression(this);
     this._compression.push(bytes, fin, callback);
   }
@@ -234,7 +244,7 @@ class PerMessageDeflate {
    * @param {(error: Error|null, data?: Buffer) => void} callback
    */
   decompress(data, fin, callback) {
-    this._codec();
+    this._setup ??= setupOf(this);
     this._decompression ??= new Decompression(this);
     this._decompression.push(data, fin, callback);
   }
@@ -284,42 +294,35 @@ class PerMessageDeflate {
   }
 
   /**
-   * The number of this instance's Rust half, which is made when it is first needed and takes up next to nothing until
-   * a message is compressed.
+   * The number of this instance's Rust half, which is made when a job is begun: if many connections are told something at
+   * once, few of their jobs are under way at a time.
    *
    * @returns {number}
    */
   _codec() {
     if (this._id === -1) {
-      const { zlibDeflateOptions: deflate = {}, zlibInflateOptions: inflate = {} } = this._options;
-      const [ours, theirs] = this._isServer ? ['server', 'client'] : ['client', 'server'];
+      const setup = this._setup;
       this._id = native.createCodec(
-        this._windowBits(theirs),
-        !!this.params[`${theirs}_no_context_takeover`],
-        dictionaryOf(inflate),
-        this._windowBits(ours),
-        !!this.params[`${ours}_no_context_takeover`],
-        dictionaryOf(deflate),
-        tuning(deflate)
+        setup.inflateBits,
+        setup.inflateForgets,
+        setup.inflateDictionary,
+        setup.deflateBits,
+        setup.deflateForgets,
+        setup.deflateDictionary,
+        setup.tuning
       );
-      this._isMade = true;
     }
     return this._id;
   }
 
   /** How the compressor is set up, once there is one. */
   get _deflate() {
-    return this._isMade ? describe(this._options.zlibDeflateOptions) : null;
+    return this._setup === null ? null : describe(this._options.zlibDeflateOptions);
   }
 
   /** How the decompressor is set up, once there is one. */
   get _inflate() {
-    return this._isMade ? describe(this._options.zlibInflateOptions) : null;
-  }
-
-  _windowBits(endpoint) {
-    const bits = this.params[`${endpoint}_max_window_bits`];
-    return typeof bits === 'number' ? bits : DEFAULT_WINDOW_BITS;
+    return this._setup === null ? null : describe(this._options.zlibInflateOptions);
   }
 
   _negotiable() {
@@ -386,7 +389,7 @@ class Line {
       jobsInTurn < MOST_JOBS_IN_A_TURN &&
       bytesInTurn < MOST_BYTES_IN_A_TURN
     ) {
-      queueMicrotask(() => nextTick(work, this, job));
+      workNext(this, job);
     } else {
       setImmediate(workInTurn, this, job);
     }
@@ -445,11 +448,11 @@ class Compression extends Line {
   }
 
   work({ data, fin }) {
-    return native.deflate(this.owner._id, data, fin);
+    return native.deflate(this.owner._codec(), data, fin);
   }
 
   workElsewhere({ data, fin }, done) {
-    native.deflateOnRuntime(this.owner._id, data, fin, done);
+    native.deflateOnRuntime(this.owner._codec(), data, fin, done);
   }
 }
 
@@ -481,11 +484,11 @@ class Decompression extends Line {
   }
 
   work({ data, fin }) {
-    return native.inflate(this.owner._id, data, fin, this.limit);
+    return native.inflate(this.owner._codec(), data, fin, this.limit);
   }
 
   workElsewhere({ data, fin }, done) {
-    native.inflateBytesOnRuntime(this.owner._id, data, fin, this.limit, done);
+    native.inflateBytesOnRuntime(this.owner._codec(), data, fin, this.limit, done);
   }
 }
 
@@ -493,6 +496,11 @@ class Decompression extends Line {
 function workInTurn(line, job) {
   jobsInTurn = bytesInTurn = 0;
   work(line, job);
+}
+
+/** Does a job in the same turn, after ticks and microtasks. */
+function workNext(line, job) {
+  queueMicrotask(() => nextTick(work, line, job));
 }
 
 /** Does a job on this thread. */
@@ -540,14 +548,51 @@ function collect(parameters, target) {
   return target;
 }
 
+/**
+ * What the Rust half of an instance is made from. It is found out when something is to be compressed, or decompressed,
+ * for that is where options that node:zlib refuses are to throw.
+ *
+ * @param {PerMessageDeflate} instance
+ * @returns {object} one that instances share, most often
+ */
+function setupOf({ _isServer: isServer, _options: options, params }) {
+  const { zlibDeflateOptions: deflate = NO_OPTIONS, zlibInflateOptions: inflate = NO_OPTIONS } =
+    options;
+  const ours = isServer ? SERVER : CLIENT;
+  const theirs = isServer ? CLIENT : SERVER;
+  const setup = {
+    inflateBits: agreedBits(params[theirs.windowBits]),
+    inflateForgets: !!params[theirs.noTakeover],
+    inflateDictionary: dictionaryOf(inflate),
+    deflateBits: agreedBits(params[ours.windowBits]),
+    deflateForgets: !!params[ours.noTakeover],
+    deflateDictionary: dictionaryOf(deflate),
+    tuning: tuningOf(deflate)
+  };
+  if (!isSame(setup, lastSetup)) lastSetup = setup;
+  return lastSetup;
+}
+
 /** Numbers that node:zlib would refuse are left to it, so that its error says what is wrong. */
-function tuning(options) {
+function tuningOf(options) {
   const { level = -1, memLevel = 8, strategy = 0 } = options;
   const within = (value, least, most) => Number.isInteger(value) && value >= least && value <= most;
   if (!within(level, -1, 9) || !within(memLevel, 1, 9) || !within(strategy, 0, 4)) {
     zlib.createDeflateRaw(options).close();
   }
   return (level + 1) | (memLevel << 8) | (strategy << 16);
+}
+
+/** The window that was agreed on; without a number it is the largest. */
+function agreedBits(bits) {
+  return typeof bits === 'number' ? bits : DEFAULT_WINDOW_BITS;
+}
+
+/** Whether two objects of one shape hold the same values. */
+function isSame(one, other) {
+  if (other === null) return false;
+  for (const name in one) if (one[name] !== other[name]) return false;
+  return true;
 }
 
 function dictionaryOf({ dictionary }) {

@@ -25,9 +25,19 @@ let last = null;
  * @returns {object} the limits they ask for; receivers share the object, and nobody changes it
  */
 function limitsOf(options) {
-  const limits = {};
-  for (const [name, convert] of LIMITS) limits[name] = convert(options[name]);
-  if (last === null || LIMITS.some(([name]) => last[name] !== limits[name])) last = limits;
+  const maxBufferedChunks = integer(options.maxBufferedChunks);
+  const maxFragments = integer(options.maxFragments);
+  const maxPayload = integer(options.maxPayload);
+  const skipUTF8Validation = Boolean(options.skipUTF8Validation);
+  if (
+    last === null ||
+    last.maxBufferedChunks !== maxBufferedChunks ||
+    last.maxFragments !== maxFragments ||
+    last.maxPayload !== maxPayload ||
+    last.skipUTF8Validation !== skipUTF8Validation
+  ) {
+    last = { maxBufferedChunks, maxFragments, maxPayload, skipUTF8Validation };
+  }
   return last;
 }
 

@@ -211,7 +211,12 @@ class Receiver extends Writable {
   /** Keeps descriptors that others would write over. What was kept before comes behind them. */
   _keep(at, end, stopped) {
     const { _arena: arena, _fetched: fetched, _pending: next } = this;
-    this._pending = { items: cells.slice(at, end), stopped, arena, fetched, next };
+    // Most often it is one compressed frame, for which an array of its own is several times as small as a view.
+    const items =
+      end - at === STRIDE
+        ? [cells[at], cells[at + 1], cells[at + 2], cells[at + 3]]
+        : cells.slice(at, end);
+    this._pending = { items, stopped, arena, fetched, next };
   }
 
   /** As {@link _keep}, but behind what was kept before. */
@@ -403,7 +408,7 @@ class Receiver extends Writable {
         if (this._allowSynchronousEvents || (inflated && kind === TEXT)) {
           this._emitItem(kind, data);
         } else {
-          setImmediate(() => this._deliverLater(kind, data));
+          this._deliverInTurn(kind, data);
           return false;
         }
       }
@@ -423,6 +428,10 @@ class Receiver extends Writable {
   }
 
   /** Delivers an item in a turn of its own. */
+  _deliverInTurn(kind, data) {
+    setImmediate(() => this._deliverLater(kind, data));
+  }
+
   _deliverLater(kind, data) {
     try {
       this._emitItem(kind, data);

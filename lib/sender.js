@@ -412,9 +412,11 @@ function lengthOf(payload) {
   return isBlob(payload) ? payload.size : payload.length;
 }
 
-/** The same frame for data that are our own. */
+/** Makes a frame one for data that are our own. */
 function ownFrame(frame, byteLength) {
-  return { ...frame, readOnly: false, byteLength };
+  frame.readOnly = false;
+  frame.byteLength = byteLength;
+  return frame;
 }
 
 /**

@@ -3,9 +3,9 @@
 const EventEmitter = require('events');
 const http = require('http');
 
+const Negotiation = require('./negotiation');
 const PerMessageDeflate = require('./permessage-deflate');
 const WebSocket = require('./websocket');
-const extension = require('./extension');
 const native = require('./native');
 const subprotocol = require('./subprotocol');
 const { CLOSE_TIMEOUT, kWebSocket } = require('./constants');
@@ -156,7 +156,7 @@ class WebSocketServer extends EventEmitter {
     }
 
     this.options = options;
-    this._deflateOptions = null;
+    this._negotiation = new Negotiation();
     this._state = RUNNING;
   }
 
@@ -255,10 +255,12 @@ class WebSocketServer extends EventEmitter {
     const offers = req.headers['sec-websocket-extensions'];
 
     if (this.options.perMessageDeflate && offers !== undefined) {
-      const perMessageDeflate = new PerMessageDeflate(deflateOptions(this));
+      const perMessageDeflate = this._negotiation.begin(this.options);
 
       try {
-        acceptOffer(perMessageDeflate, offers, extensions);
+        if (this._negotiation.agree(perMessageDeflate, offers)) {
+          extensions[PerMessageDeflate.extensionName] = perMessageDeflate;
+        }
       } catch {
         rejectClient(this, req, socket, INVALID_EXTENSIONS);
         return;
@@ -316,8 +318,8 @@ class WebSocketServer extends EventEmitter {
 
     const perMessageDeflate = extensions[PerMessageDeflate.extensionName];
     if (perMessageDeflate) {
-      const answer = { [PerMessageDeflate.extensionName]: perMessageDeflate.params };
-      headers.push(`Sec-WebSocket-Extensions: ${extension.format(answer)}`);
+      const answer = this._negotiation.answerWith(perMessageDeflate.params);
+      headers.push(`Sec-WebSocket-Extensions: ${answer}`);
       websocket._extensions = extensions;
     }
 
@@ -382,33 +384,6 @@ function trackClient(server, websocket) {
 }
 
 /**
- * The options of a new connection's compression. As long as nobody changes the server's, all connections share them.
- *
- * @param {WebSocketServer} server
- * @returns {object}
- */
-function deflateOptions(server) {
-  const { maxPayload, perMessageDeflate } = server.options;
-  const options = Object.assign({}, perMessageDeflate, { isServer: true, maxPayload });
-  if (!isSame(options, server._deflateOptions)) server._deflateOptions = options;
-  return server._deflateOptions;
-}
-
-/**
- * @param {object} one
- * @param {object|null} other
- * @returns {boolean} whether two objects have the same properties
- */
-function isSame(one, other) {
-  if (other === null) return false;
-  const names = Object.keys(one);
-  return (
-    names.length === Object.keys(other).length &&
-    names.every((name) => Object.hasOwn(other, name) && other[name] === one[name])
-  );
-}
-
-/**
  * The listener of a socket's `'error'` event until the socket is a WebSocket's.
  *
  * @this {import('stream').Duplex}
@@ -452,22 +427,6 @@ function requestedVersion(req) {
 function requestedProtocols(req) {
   const header = req.headers['sec-websocket-protocol'];
   return header === undefined ? new Set() : subprotocol.parse(header);
-}
-
-/**
- * Adds permessage-deflate to the accepted extensions if the client offers it.
- *
- * @param {PerMessageDeflate} perMessageDeflate
- * @param {string} header The request's `Sec-WebSocket-Extensions` header
- * @param {Object<string, PerMessageDeflate>} accepted
- * @throws {Error} If the header is malformed or no offer can be accepted
- */
-function acceptOffer(perMessageDeflate, header, accepted) {
-  const offers = extension.parse(header)[PerMessageDeflate.extensionName];
-  if (offers === undefined) return;
-
-  perMessageDeflate.accept(offers);
-  accepted[PerMessageDeflate.extensionName] = perMessageDeflate;
 }
 
 /**
