@@ -4,18 +4,20 @@
  * Soak test of compression: many short-lived connections exchange compressed messages, and the server's memory must
  * not grow with their number.
  *
- *     node bench/soak.js [--messages 2000000] [--connections 200] [--no-takeover]
+ *     node bench/soak.js [--messages 2000000] [--connections 200] [--no-takeover] [--heap] [--package ws]
  *
  * Two processes of this package: a server that echoes, and clients that come, exchange some thousands of messages of
  * different sizes, and leave in different ways. Each reply is compared with what was sent. The server's resident memory
  * is looked at when a tenth of the messages has been exchanged, and at the end; the exit status says whether it has grown
- * by more than a tenth in between.
+ * by more than a tenth in between. With `--heap` it is also told what of the memory is V8's. With `--package` the server is
+ * made with another package.
  */
 const { fork } = require('node:child_process');
 const { once } = require('node:events');
 const { parseArgs } = require('node:util');
+const { getHeapSpaceStatistics } = require('node:v8');
 
-const { WebSocket, WebSocketServer } = require('..');
+const { WebSocket } = require('..');
 
 const MOST_GROWTH = 0.1;
 const IN_FLIGHT = 8;
@@ -30,6 +32,8 @@ const { values } = parseArgs({
     connections: { type: 'string', default: '200' },
     seed: { type: 'string', default: String(Date.now() % 1e6) },
     'no-takeover': { type: 'boolean', default: false },
+    heap: { type: 'boolean', default: false },
+    package: { type: 'string', default: '..' },
     server: { type: 'boolean', default: false }
   }
 });
@@ -40,16 +44,24 @@ const perMessageDeflate = {
   clientNoContextTakeover: values['no-takeover']
 };
 
+/** The server's memory: all that is resident, and what V8 has of it. */
+function memory() {
+  const sizes = { young: 0, rest: 0 };
+  for (const { space_name: name, physical_space_size: size } of getHeapSpaceStatistics()) {
+    sizes[name.startsWith('new_') ? 'young' : 'rest'] += size;
+  }
+  return { resident: process.memoryUsage.rss(), ...sizes };
+}
+
 function serve() {
+  const { WebSocketServer } = require(values.package);
   const wss = new WebSocketServer({ host: '127.0.0.1', port: 0, perMessageDeflate });
   wss.on('connection', (ws) => {
     ws.on('error', () => {});
     ws.on('message', (data, isBinary) => ws.send(data, { binary: isBinary }));
   });
   wss.on('listening', () => process.send({ port: wss.address().port }));
-  process.on('message', () => {
-    process.send({ resident: process.memoryUsage.rss(), connections: wss.clients.size });
-  });
+  process.on('message', () => process.send(memory()));
   process.on('disconnect', () => process.exit());
 }
 
@@ -97,10 +109,20 @@ async function visit(port) {
   await closed;
 }
 
-async function residentMemory(server) {
+async function memoryOf(server) {
   server.send('memory');
-  const [{ resident }] = await once(server, 'message');
-  return resident;
+  const [sizes] = await once(server, 'message');
+  return sizes;
+}
+
+const inMb = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
+
+/** Without V8's heap, what is left are the program itself, its stacks, and what Node, Rust and buffers have allocated. */
+function tell({ resident, young, rest }) {
+  if (!values.heap) return inMb(resident);
+  const other = inMb(resident - young - rest);
+  const heap = `young generation ${inMb(young)}, rest of the heap ${inMb(rest)}`;
+  return `${inMb(resident)} (${heap}, all else ${other})`;
 }
 
 async function main() {
@@ -122,10 +144,10 @@ async function main() {
   while (exchanged < total) {
     await new Promise((resolve) => setTimeout(resolve, 100));
     if (exchanged < (total * (tenths.length + 1)) / 10) continue;
-    tenths.push(await residentMemory(server));
+    const sizes = await memoryOf(server);
+    tenths.push(sizes.resident);
     const seconds = Math.round((Date.now() - started) / 1000);
-    const mb = (tenths.at(-1) / 1e6).toFixed(1);
-    console.log(`${exchanged} messages, ${visits} connections, ${seconds} s: ${mb} MB`);
+    console.log(`${exchanged} messages, ${visits} connections, ${seconds} s: ${tell(sizes)}`);
   }
   await Promise.all(visitors);
   const [first] = tenths;
