@@ -25,6 +25,11 @@ impl History {
         }
     }
 
+    /// How many bytes matter.
+    pub(super) fn window(&self) -> usize {
+        self.window
+    }
+
     /// Back to the beginning of a context.
     pub(super) fn restart(&mut self) {
         self.bytes = Vec::new();
@@ -43,6 +48,17 @@ impl History {
         }
         let (newer, older) = self.bytes.split_at(self.oldest.min(self.bytes.len()));
         (older, newer)
+    }
+
+    /// The byte so far back from the end, the last one being 1 back.
+    pub(super) fn back(&self, distance: usize) -> Option<u8> {
+        let (older, newer) = self.parts();
+        let (part, distance) = match distance.checked_sub(newer.len()) {
+            None | Some(0) => (newer, distance),
+            Some(before) => (older, before),
+        };
+        let at = part.len().checked_sub(distance)?;
+        part.get(at).copied()
     }
 
     /// Appends text, forgetting what falls out of the window.

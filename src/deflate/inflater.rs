@@ -1,13 +1,17 @@
 //! Decompression of incoming messages.
 
-use zlib_rs::{Inflate, InflateFlush, Status};
+use zlib_rs::Inflate;
 
+use super::begun::Begun;
+use super::budget::Budget;
 use super::error::InflateError;
+use super::exact::{Exact, Run};
 use super::history::History;
 use super::pool::Pool;
 #[cfg(test)]
 use super::pool::DECOMPRESSOR_MEMORY;
-use super::{advance, window_size, MESSAGE_TAIL};
+use super::steps::{decompress_frame, standing, wake, FrameEnd, Standing, Tail};
+use super::window_size;
 
 /// What the decompressor must know about the peer's compressor.
 #[derive(Clone, Debug)]
@@ -35,36 +39,27 @@ pub struct Inflater {
     decompressor: Option<Inflate>,
     /// The negotiated window is smaller than the one zlib-rs always decompresses with.
     small_window: bool,
-    /// With context takeover: the plain text that a later message may refer to.
+    /// With context takeover: the plain text that a later message may refer to. The one of a message is added when the
+    /// message ends.
     history: History,
     in_message: bool,
-    /// With a small window: what it takes to repeat the frames of the message so far.
+    /// What it takes to repeat the frames of the message so far.
     begun: Option<Begun>,
-    /// With context takeover: the compressed bytes of the first message, until the next one begins or the connection
-    /// sleeps. It may do so right after the first message, and that is the one most often at fault.
-    first: Option<Vec<u8>>,
-    /// A message stopped within a block, which the next one goes on with. From then on only zlib knows where in the
-    /// stream it stands, so its state is kept until the context ends.
-    within_block: bool,
-    /// The last message stopped within a block, and what zlib knew of that block is gone.
+    /// A message stopped within a block, which the next one goes on with. Until one stops between two blocks, this
+    /// decompresses.
+    open: Option<Box<Exact>>,
+    /// A message stopped within a block, and what zlib knew of that block is gone.
     lost_block: bool,
+    /// How full the chunk is that Node's zlib would write to.
+    filled: usize,
 }
 
-/// A message that came in part.
-struct Begun {
-    /// The history at the start of the message.
+/// What another run over a message led to.
+struct Repeated {
+    run: Run,
+    exact: Exact,
     history: History,
-    /// The compressed frames.
-    input: Vec<u8>,
-}
-
-/// How a run over some input ended.
-#[derive(PartialEq)]
-enum Run {
-    /// All input is used up.
-    Done,
-    /// The stream came to its final block, and input is left.
-    StreamEnded,
+    filled: usize,
 }
 
 impl Inflater {
@@ -81,10 +76,10 @@ impl Inflater {
                 options.dictionary.unwrap_or_default(),
             ),
             in_message: false,
-            first: (!no_context_takeover).then(Vec::new),
             begun: None,
-            within_block: false,
+            open: None,
             lost_block: false,
+            filled: 0,
         }
     }
 
@@ -102,22 +97,16 @@ impl Inflater {
         limit: u64,
         out: &mut Vec<u8>,
     ) -> Result<(), InflateError> {
-        if !self.in_message && self.first.as_ref().is_some_and(|first| !first.is_empty()) {
-            self.first = None;
-        }
         let start = out.len();
-        let mut result = self.run_frame(input, fin, limit, out);
-        if result == Ok(Run::Done) {
-            let text = out.get(start..).unwrap_or_default();
-            result = self.end_frame(input, fin, text).map(|()| Run::Done);
-        }
-        match &mut result {
+        let result = if self.open.is_some() {
+            self.go_on_within_block(input, fin, limit, out)
+        } else {
+            self.run_frame(input, fin, limit, out)
+        };
+        match &result {
             Ok(Run::Done) => {}
             Ok(Run::StreamEnded) => self.restart(),
-            Err(error) => {
-                if error.lacks_text() {
-                    *error = self.explain(input, fin);
-                }
+            Err(_) => {
                 out.truncate(start);
                 self.restart();
             }
@@ -127,41 +116,20 @@ impl Inflater {
     }
 
     /// Gives the zlib state back to the pool. With context takeover the last window of plain text stays, and is set as
-    /// the dictionary when the next message comes. Nothing happens in the middle of a message, or after one that seems
-    /// to have stopped within a block: only zlib knows where.
+    /// the dictionary when the next message comes. Nothing happens in the middle of a message.
     pub fn sleep(&mut self) {
-        if self.in_message || self.within_block {
+        if self.in_message {
             return;
         }
-        if let Some(mut decompressor) = self.decompressor.take() {
-            let is_open = !is_between_blocks(&mut decompressor);
-            self.pool.give_decompressor(decompressor);
-            if is_open {
-                self.reopen_block();
-            }
-        }
-        self.first = None;
-        self.history.shrink();
-    }
-
-    /// Repeats the first message to get back to the block that it left open. If another message did so, the block is lost.
-    fn reopen_block(&mut self) {
-        let mut start = self.history.clone();
-        start.restart();
-        if let (Some(first), Ok(mut decompressor)) = (&self.first, wake(&self.pool, &start)) {
-            let message: [&[u8]; 2] = [first, &MESSAGE_TAIL];
-            self.within_block = repeat(&mut decompressor, &message, &mut [0; CHUNK]).is_ok();
-            self.decompressor = Some(decompressor);
-        }
-        if !self.within_block {
-            self.release();
+        if self.stand_down() == Standing::WithinBlock {
             self.lost_block = true;
         }
+        self.history.shrink();
     }
 
     /// Whether a decompressor made anew would do the same from here on.
     pub fn is_as_new(&self) -> bool {
-        let is_open = self.in_message || self.within_block || self.lost_block;
+        let is_open = self.in_message || self.open.is_some() || self.lost_block;
         self.decompressor.is_none() && self.history.is_as_new() && !is_open
     }
 
@@ -173,14 +141,13 @@ impl Inflater {
             None => 0,
         };
         let begun = self.begun.as_ref().map_or(0, Begun::memory);
-        let first = self.first.as_ref().map_or(0, Vec::capacity);
         self.history
             .memory()
             .saturating_add(decompressor)
             .saturating_add(begun)
-            .saturating_add(first)
     }
 
+    /// Decompresses a frame whose message began between two blocks.
     fn run_frame(
         &mut self,
         input: &[u8],
@@ -191,120 +158,183 @@ impl Inflater {
         if std::mem::take(&mut self.lost_block) {
             return Err(InflateError::data(Some("invalid stored block lengths")));
         }
-        let most_room = if self.within_block {
-            // An error could not be explained afterwards.
-            LESS_THAN_FAST_PATH_NEEDS
-        } else {
-            CHUNK
+        let start = out.len();
+        let mut budget = Budget::new(limit, self.filled);
+        let tail = match fin {
+            false => Tail::None,
+            // Where the context ends with the message, it does not matter where that stands.
+            true if self.no_context_takeover || !self.can_repeat() => Tail::Plain,
+            true => Tail::Seen,
         };
-        let mut budget = Budget::new(limit, most_room);
         let decompressor = match &mut self.decompressor {
             Some(decompressor) => decompressor,
             none => none.insert(wake(&self.pool, &self.history)?),
         };
-        let mut end = decompress(decompressor, input, &mut budget, out)?;
-        if fin && end == Run::Done {
-            let before_tail = out.len();
-            end = decompress(decompressor, &MESSAGE_TAIL, &mut budget, out)?;
-            // The tail completes an empty block, which starts before it.
-            let no_block_to_complete = input.is_empty() && !self.in_message;
-            self.within_block |= no_block_to_complete || out.len() > before_tail;
+        match decompress_frame(decompressor, input, tail, &mut budget, out) {
+            Ok(FrameEnd::Done) => {
+                let text = out.get(start..).unwrap_or_default();
+                if fin {
+                    self.end_message(input, text)?;
+                } else {
+                    self.keep_frame(input, text);
+                }
+                self.filled = budget.filled();
+                Ok(Run::Done)
+            }
+            Ok(FrameEnd::StreamEnded) => Ok(Run::StreamEnded),
+            Ok(FrameEnd::Doubtful) => {
+                out.truncate(start);
+                self.repeat_to_go_on(input, limit, out)
+            }
+            Err(error) => Err(self.explain(error, input, fin, limit)),
         }
-        Ok(end)
     }
 
-    /// Finds out what is wrong with a frame that zlib-rs refused without a word.
-    ///
-    /// Its fast path loses the explanation, so the message is decompressed once more without the fast path. Where the
-    /// earlier frames of the message are gone, it is the most common one of the errors that the fast path can find.
-    fn explain(&self, input: &[u8], fin: bool) -> InflateError {
-        let tail: &[u8] = if fin { &MESSAGE_TAIL } else { &[] };
-        if !self.in_message || self.begun.is_some() {
-            match self.decompress_slowly(input, tail) {
-                Err(error) if !error.lacks_text() => return error,
-                _ => {}
+    /// Decompresses a frame after a message that stopped within a block.
+    fn go_on_within_block(
+        &mut self,
+        input: &[u8],
+        fin: bool,
+        limit: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Run, InflateError> {
+        let Some(exact) = &mut self.open else {
+            return Err(InflateError::stream());
+        };
+        let mut budget = Budget::new(limit, self.filled);
+        let run = exact.write_frame(input, fin, &mut self.history, &mut budget, out)?;
+        self.filled = budget.filled();
+        if fin && exact.is_between_blocks() {
+            self.open = None;
+        }
+        Ok(run)
+    }
+
+    /// Keeps of a frame what later ones, or another run over the message, may need.
+    fn keep_frame(&mut self, input: &[u8], text: &[u8]) {
+        let window = self.history.window();
+        let begun = self
+            .begun
+            .get_or_insert_with(|| Begun::new(window, self.filled));
+        begun.push(input);
+        if !self.no_context_takeover {
+            begun.record(text);
+        }
+    }
+
+    /// Keeps of a message what later ones may need.
+    fn end_message(&mut self, input: &[u8], text: &[u8]) -> Result<(), InflateError> {
+        if self.no_context_takeover {
+            self.release();
+            self.begun = None;
+            return Ok(());
+        }
+        // Set anew from the history, zlib knows no more text than the peer may refer to.
+        if self.small_window && self.stand_down() == Standing::WithinBlock {
+            self.repeat_to_go_on(input, 0, &mut Vec::new())?;
+            return Ok(());
+        }
+        if let Some(begun) = self.begun.take() {
+            let (older, newer) = begun.text();
+            self.history.record(older);
+            self.history.record(newer);
+        }
+        self.history.record(text);
+        Ok(())
+    }
+
+    /// Repeats a message, the end of which did not end a block, so that the next one can go on there.
+    fn repeat_to_go_on(
+        &mut self,
+        input: &[u8],
+        limit: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Run, InflateError> {
+        let repeated = self.repeat(input, true, limit, out)?;
+        self.release();
+        self.begun = None;
+        self.history = repeated.history;
+        self.filled = repeated.filled;
+        if !repeated.exact.is_between_blocks() {
+            self.open = Some(Box::new(repeated.exact));
+        }
+        Ok(repeated.run)
+    }
+
+    /// Finds out what Node's zlib says of a message that zlib-rs refused.
+    fn explain(&self, error: InflateError, input: &[u8], fin: bool, limit: u64) -> InflateError {
+        let is_certain = error == InflateError::TooBig || !error.lacks_text() && !self.small_window;
+        if is_certain {
+            return error;
+        }
+        if self.can_repeat() {
+            if let Err(error) = self.repeat(input, fin, limit, &mut Vec::new()) {
+                return error;
             }
         }
-        InflateError::data(Some("invalid distance too far back"))
-    }
-
-    /// Decompresses from the start of the message, for the sake of the error alone.
-    fn decompress_slowly(&self, input: &[u8], tail: &[u8]) -> Result<(), InflateError> {
-        let (history, earlier) = self.start_of_message();
-        let mut decompressor = wake(&self.pool, history)?;
-        let mut discarded = [0; LESS_THAN_FAST_PATH_NEEDS];
-        let result = repeat(&mut decompressor, &[earlier, input, tail], &mut discarded);
-        self.pool.give_decompressor(decompressor);
-        result
-    }
-
-    /// What the context was before the message, and the frames that came since.
-    fn start_of_message(&self) -> (&History, &[u8]) {
-        match &self.begun {
-            Some(begun) => (&begun.history, &begun.input),
-            None => (&self.history, &[]),
+        if error.lacks_text() {
+            // The most common one of the errors that zlib-rs does not tell.
+            return InflateError::data(Some("invalid distance too far back"));
         }
+        error
+    }
+
+    /// Decompresses from the start of the message as Node's zlib does. Appends the text of this frame.
+    fn repeat(
+        &self,
+        input: &[u8],
+        fin: bool,
+        limit: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Repeated, InflateError> {
+        let mut exact = Exact::new();
+        let mut history = self.history.clone();
+        let mut filled = self.filled;
+        if let Some(begun) = &self.begun {
+            filled = begun.filled();
+            let mut discarded = Vec::new();
+            for frame in begun.frames() {
+                let mut budget = Budget::new(0, filled);
+                exact.write_frame(frame, false, &mut history, &mut budget, &mut discarded)?;
+                filled = budget.filled();
+                discarded.clear();
+            }
+        }
+        let mut budget = Budget::new(limit, filled);
+        let run = exact.write_frame(input, fin, &mut history, &mut budget, out)?;
+        Ok(Repeated {
+            run,
+            exact,
+            history,
+            filled: budget.filled(),
+        })
+    }
+
+    /// Whether the message so far was kept.
+    fn can_repeat(&self) -> bool {
+        self.begun.as_ref().is_none_or(Begun::is_complete)
     }
 
     /// Ends the context: the next frame starts a new one.
     fn restart(&mut self) {
         self.release();
         self.history.restart();
-        self.first = None;
         self.begun = None;
-        self.within_block = false;
+        self.open = None;
+        self.filled = 0;
     }
 
-    /// Keeps what later frames and messages may need of this one.
-    fn end_frame(&mut self, input: &[u8], fin: bool, text: &[u8]) -> Result<(), InflateError> {
-        if self.no_context_takeover {
-            if fin {
-                self.release();
-                self.within_block = false;
-            }
-            return Ok(());
-        }
-        if let Some(first) = &mut self.first {
-            first.extend_from_slice(input);
-        }
-        if self.small_window && !self.within_block {
-            if fin {
-                self.renew_decompressor(input)?;
-            } else {
-                let begun = self.begun.get_or_insert_with(|| Begun {
-                    history: self.history.clone(),
-                    input: Vec::new(),
-                });
-                begun.input.extend_from_slice(input);
-            }
-        }
-        if fin {
-            self.begun = None;
-        }
-        self.history.record(text);
-        Ok(())
-    }
-
-    /// Releases the zlib state after a message: set anew from the history, zlib knows no more text than the peer may
-    /// refer to.
-    ///
-    /// Whether the message left a block open can only be found out at the cost of the state. If it did, the message is
-    /// repeated to get that state back. This happens once in a context at most.
-    fn renew_decompressor(&mut self, input: &[u8]) -> Result<(), InflateError> {
+    /// Releases the zlib state between two messages, as far as possible without a loss.
+    fn stand_down(&mut self) -> Standing {
         let Some(mut decompressor) = self.decompressor.take() else {
-            return Ok(());
+            return Standing::BetweenBlocks;
         };
-        self.within_block = !is_between_blocks(&mut decompressor);
+        let standing = standing(&mut decompressor);
         self.pool.give_decompressor(decompressor);
-        if self.within_block {
-            let (history, earlier) = self.start_of_message();
-            let mut decompressor = wake(&self.pool, history)?;
-            let message = [earlier, input, &MESSAGE_TAIL];
-            let result = repeat(&mut decompressor, &message, &mut [0; CHUNK]);
-            self.decompressor = Some(decompressor);
-            result?;
+        if standing == Standing::AfterFinalBlock {
+            self.open = Some(Box::new(Exact::ended()));
         }
-        Ok(())
+        standing
     }
 
     fn release(&mut self) {
@@ -317,182 +347,5 @@ impl Inflater {
 impl Drop for Inflater {
     fn drop(&mut self) {
         self.release();
-    }
-}
-
-#[cfg(test)]
-impl Begun {
-    fn memory(&self) -> usize {
-        self.history.memory().saturating_add(self.input.capacity())
-    }
-}
-
-/// A decompressor that knows the text of the history and stands between two blocks.
-fn wake(pool: &Pool, history: &History) -> Result<Inflate, InflateError> {
-    let mut decompressor = pool.take_decompressor();
-    let (older, newer) = history.parts();
-    for text in [older, newer] {
-        if !text.is_empty() {
-            decompressor
-                .set_dictionary(text)
-                .map_err(|error| failed(&decompressor, error))?;
-        }
-    }
-    Ok(decompressor)
-}
-
-/// Decompresses what was decompressed before, for the sake of the state or the error alone.
-fn repeat(
-    decompressor: &mut Inflate,
-    input: &[&[u8]],
-    discarded: &mut [u8],
-) -> Result<(), InflateError> {
-    for mut part in input.iter().copied() {
-        let mut more_output = false;
-        while more_output || !part.is_empty() {
-            let step = Step::take(decompressor, part, discarded)?;
-            part = part.get(step.read..).unwrap_or_default();
-            more_output = step.written == discarded.len();
-            if step.status == Status::StreamEnd {
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The output is checked against the limit whenever this much was produced, and at the end of the input. It is Node's
-/// chunk size: a stream that is too big and then corrupt fails for the same reason as there.
-const CHUNK: usize = 16 * 1024;
-/// The least room zlib gets.
-const MIN_ROOM: usize = 256;
-/// With so little room zlib-rs takes its slow path, which says what is wrong with a stream.
-const LESS_THAN_FAST_PATH_NEEDS: usize = 128;
-
-/// Counts what a frame produces.
-struct Budget {
-    limit: u64,
-    /// Bytes that zlib may produce in one call.
-    most_room: usize,
-    /// Bytes in finished chunks.
-    produced: u64,
-    /// Bytes in the chunk at hand.
-    chunk: usize,
-}
-
-impl Budget {
-    fn new(limit: u64, most_room: usize) -> Self {
-        Self {
-            limit: if limit == 0 { u64::MAX } else { limit },
-            most_room,
-            produced: 0,
-            chunk: 0,
-        }
-    }
-
-    /// Room for the next piece of output: a small multiple of what is expected to fill it, within the chunk.
-    fn room(&self, input: usize) -> usize {
-        input
-            .saturating_mul(4)
-            .max(self.chunk)
-            .max(MIN_ROOM)
-            .min(self.most_room)
-            .min(CHUNK.saturating_sub(self.chunk))
-    }
-
-    fn add(&mut self, bytes: usize) -> Result<(), InflateError> {
-        self.chunk = self.chunk.saturating_add(bytes);
-        if self.chunk >= CHUNK {
-            self.close_chunk()?;
-        }
-        Ok(())
-    }
-
-    fn close_chunk(&mut self) -> Result<(), InflateError> {
-        let chunk = u64::try_from(std::mem::take(&mut self.chunk)).unwrap_or(u64::MAX);
-        self.produced = self.produced.saturating_add(chunk);
-        if self.produced > self.limit {
-            return Err(InflateError::TooBig);
-        }
-        Ok(())
-    }
-}
-
-/// What one call of zlib did.
-struct Step {
-    read: usize,
-    written: usize,
-    status: Status,
-}
-
-impl Step {
-    fn take(
-        decompressor: &mut Inflate,
-        input: &[u8],
-        output: &mut [u8],
-    ) -> Result<Self, InflateError> {
-        let (read_before, written_before) = (decompressor.total_in(), decompressor.total_out());
-        let status = decompressor
-            .decompress(input, output, InflateFlush::NoFlush)
-            .map_err(|error| failed(decompressor, error))?;
-        Ok(Self {
-            read: advance(read_before, decompressor.total_in()),
-            written: advance(written_before, decompressor.total_out()),
-            status,
-        })
-    }
-}
-
-/// Decompresses until the input is used up or the stream ends before it.
-fn decompress(
-    decompressor: &mut Inflate,
-    mut input: &[u8],
-    budget: &mut Budget,
-    out: &mut Vec<u8>,
-) -> Result<Run, InflateError> {
-    // A call that fills its room may leave output behind, even when no input is left.
-    let mut more_output = false;
-    while more_output || !input.is_empty() {
-        let start = out.len();
-        let room = budget.room(input.len());
-        out.resize(start.saturating_add(room), 0);
-
-        let target = out.get_mut(start..).unwrap_or_default();
-        let step = Step::take(decompressor, input, target)?;
-        out.truncate(start.saturating_add(step.written));
-        input = input.get(step.read..).unwrap_or_default();
-        more_output = step.written == room;
-        budget.add(step.written)?;
-        if step.status == Status::StreamEnd {
-            if !input.is_empty() {
-                budget.close_chunk()?;
-                return Ok(Run::StreamEnded);
-            }
-            break;
-        }
-    }
-    budget.close_chunk()?;
-    Ok(Run::Done)
-}
-
-/// Whether the stream stands at the start of a block, as it does after every well-formed message. The answer costs the
-/// decompressor's state: a final empty block ends the stream there, and nowhere else.
-fn is_between_blocks(decompressor: &mut Inflate) -> bool {
-    const FINAL_EMPTY_BLOCK: [u8; 5] = [0x01, 0x00, 0x00, 0xff, 0xff];
-    let step = Step::take(decompressor, &FINAL_EMPTY_BLOCK, &mut [0]);
-    step.is_ok_and(|step| {
-        step.status == Status::StreamEnd
-            && step.written == 0
-            && step.read == FINAL_EMPTY_BLOCK.len()
-    })
-}
-
-fn failed(decompressor: &Inflate, error: zlib_rs::InflateError) -> InflateError {
-    match error {
-        zlib_rs::InflateError::DataError => InflateError::data(decompressor.error_message()),
-        zlib_rs::InflateError::MemError => InflateError::memory(),
-        zlib_rs::InflateError::StreamError | zlib_rs::InflateError::NeedDict { .. } => {
-            InflateError::stream()
-        }
     }
 }

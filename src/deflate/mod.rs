@@ -4,7 +4,8 @@
 //!
 //! - [`params`](self::params) decides which offer is accepted and on which terms,
 //! - [`Deflater`] compresses the frames of outgoing messages,
-//! - [`Inflater`] decompresses the frames of incoming messages,
+//! - [`Inflater`] decompresses the frames of incoming messages: with zlib-rs, and those that go wrong once more as exactly
+//!   as Node's zlib (`exact`),
 //! - [`Pool`] lends both of them the big zlib states, so that an idle connection owns none.
 #![forbid(unsafe_code)]
 #![deny(
@@ -16,13 +17,18 @@
     clippy::panic
 )]
 
+mod begun;
+mod budget;
 mod deflater;
 mod error;
+mod exact;
 mod history;
+mod huffman;
 mod inflater;
 mod js_number;
 pub mod params;
 mod pool;
+mod steps;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //!
 //! The expectations were recorded from ws's `PerMessageDeflate` on Node 20.
 
-use super::{deflate, deflater, inflate, inflater};
+use super::{deflate, deflater, inflate, inflater, noise};
 use crate::deflate::{DeflateOptions, Deflater, InflateError, InflateOptions, Inflater, Pool};
 
 /// "Hello", then "Hello" again as a reference to the first one (RFC 7692, 7.2.3.2).
@@ -32,17 +32,6 @@ fn inflater_with_window(window_bits: u8) -> Inflater {
         ..InflateOptions::default()
     };
     Inflater::new(options, false, &Pool::new())
-}
-
-/// Bytes that cannot be compressed.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 1_u32;
-    std::iter::repeat_with(|| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    })
-    .take(length)
-    .collect()
 }
 
 /// Feeds the frames (payload, fin) and compares what each of them gives.

@@ -10,6 +10,7 @@
 
 mod as_node;
 mod bounds;
+mod exact;
 mod memory;
 mod negotiation;
 mod round_trips;
@@ -35,6 +36,17 @@ fn deflate(deflater: &mut Deflater, input: &[u8], fin: bool) -> Vec<u8> {
 fn inflate(inflater: &mut Inflater, input: &[u8], fin: bool) -> Result<Vec<u8>, InflateError> {
     let mut out = Vec::new();
     inflater.inflate(input, fin, 0, &mut out).map(|()| out)
+}
+
+/// Bytes that cannot be compressed.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(length)
+    .collect()
 }
 
 /// Repetitive but not trivial text, different for each seed.

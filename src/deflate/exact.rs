@@ -1,0 +1,545 @@
+//! Decompression with all that can be told of Node's zlib from outside.
+//!
+//! zlib-rs is fast, but it differs in what it makes of a stream that is not well-formed: its fast path loses the
+//! explanation, every window is the largest one, and where it stands within the stream cannot be seen or kept. This
+//! decompressor is slow, small and exact. It runs only where that matters: once more over a message that zlib-rs refused,
+//! and from the end of a message within a block, where a well-formed stream never stops.
+
+use super::budget::Budget;
+use super::error::InflateError;
+use super::history::History;
+use super::huffman::{Code, Huffman, InvalidLengths};
+use super::MESSAGE_TAIL;
+
+/// How a run over some input ended.
+#[derive(Debug, PartialEq)]
+pub(super) enum Run {
+    /// All input is used up.
+    Done,
+    /// The stream came to its final block, and input is left.
+    StreamEnded,
+}
+
+/// What is to be read next.
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    BlockHeader,
+    StoredLengths,
+    Stored,
+    TableSizes,
+    LengthsOfLengths,
+    Lengths,
+    Symbol,
+    Literal,
+    LengthExtra,
+    Distance,
+    DistanceExtra,
+    Match,
+    Ended,
+}
+
+/// Why a step could not be taken.
+enum Stop {
+    /// Input or room is missing.
+    Pause,
+    /// The final block is over.
+    End,
+    /// zlib's explanation.
+    Bad(&'static str),
+}
+
+type Step<T> = Result<T, Stop>;
+
+/// What one call of zlib works on.
+struct Call<'i, 'a> {
+    input: &'i [u8],
+    /// The text of earlier calls, as far as the window goes.
+    history: &'a History,
+    /// The text of this call follows here.
+    out: &'a mut Vec<u8>,
+    start: usize,
+    /// The length of `out` when the room is used up.
+    end: usize,
+}
+
+impl Call<'_, '_> {
+    fn is_full(&self) -> bool {
+        self.out.len() >= self.end
+    }
+
+    /// The byte so far back.
+    fn back(&self, distance: usize) -> Option<u8> {
+        let written = self.out.len().saturating_sub(self.start);
+        match distance.checked_sub(written) {
+            None | Some(0) => self
+                .out
+                .len()
+                .checked_sub(distance)
+                .and_then(|at| self.out.get(at))
+                .copied(),
+            Some(before) => self.history.back(before),
+        }
+    }
+}
+
+/// Where a stream stands.
+pub(super) struct Exact {
+    mode: Mode,
+    is_last_block: bool,
+    /// Bits that were read and not used yet, the next one lowest.
+    held: u64,
+    held_bits: u32,
+    /// Bytes of a stored block or of a match that are still to come, or a literal.
+    length: usize,
+    distance: usize,
+    /// How many bits the length or distance has besides its code.
+    extra: u32,
+    /// The sizes of the three codes of a dynamic block.
+    sizes: [usize; 3],
+    lengths_of_lengths: Vec<u8>,
+    lengths: Vec<u8>,
+    /// The codes of code lengths, of literals and lengths, and of distances.
+    meta: Huffman,
+    symbols: Huffman,
+    distances: Huffman,
+}
+
+impl Exact {
+    /// At the start of a stream, or between two blocks.
+    pub(super) fn new() -> Self {
+        Self {
+            mode: Mode::BlockHeader,
+            is_last_block: false,
+            held: 0,
+            held_bits: 0,
+            length: 0,
+            distance: 0,
+            extra: 0,
+            sizes: [0; 3],
+            lengths_of_lengths: Vec::new(),
+            lengths: Vec::new(),
+            meta: Huffman::default(),
+            symbols: Huffman::default(),
+            distances: Huffman::default(),
+        }
+    }
+
+    /// At the end of a stream.
+    pub(super) fn ended() -> Self {
+        Self {
+            mode: Mode::Ended,
+            ..Self::new()
+        }
+    }
+
+    /// Whether it stands as a new one does, so that any other decompressor can go on.
+    pub(super) fn is_between_blocks(&self) -> bool {
+        self.mode == Mode::BlockHeader && self.held_bits == 0 && !self.is_last_block
+    }
+
+    /// Decompresses a frame, and the end of the message with the last one.
+    pub(super) fn write_frame(
+        &mut self,
+        input: &[u8],
+        fin: bool,
+        history: &mut History,
+        budget: &mut Budget,
+        out: &mut Vec<u8>,
+    ) -> Result<Run, InflateError> {
+        let run = self.write(input, history, budget, out)?;
+        if fin && run == Run::Done {
+            return self.write(&MESSAGE_TAIL, history, budget, out);
+        }
+        Ok(run)
+    }
+
+    /// Decompresses one piece of input as one `write` to Node's stream does, and records the text.
+    fn write(
+        &mut self,
+        mut input: &[u8],
+        history: &mut History,
+        budget: &mut Budget,
+        out: &mut Vec<u8>,
+    ) -> Result<Run, InflateError> {
+        loop {
+            let (start, room) = (out.len(), budget.whole_room());
+            let mut call = Call {
+                input,
+                history,
+                end: start.saturating_add(room),
+                out,
+                start,
+            };
+            let stop = self.run(&mut call);
+            input = call.input;
+            let text = out.get(start..).unwrap_or_default();
+            let written = text.len();
+            history.record(text);
+            if let Stop::Bad(message) = stop {
+                return Err(InflateError::data(Some(message)));
+            }
+            budget.add(written)?;
+            if matches!(stop, Stop::End) && !input.is_empty() {
+                budget.check()?;
+                return Ok(Run::StreamEnded);
+            }
+            if written < room {
+                budget.check()?;
+                return Ok(Run::Done);
+            }
+        }
+    }
+
+    fn run(&mut self, call: &mut Call) -> Stop {
+        loop {
+            if let Err(stop) = self.step(call) {
+                return stop;
+            }
+        }
+    }
+
+    fn step(&mut self, call: &mut Call) -> Step<()> {
+        match self.mode {
+            Mode::BlockHeader => self.read_block_header(call),
+            Mode::StoredLengths => self.read_stored_lengths(call),
+            Mode::Stored => self.copy_stored(call),
+            Mode::TableSizes => self.read_table_sizes(call),
+            Mode::LengthsOfLengths => self.read_lengths_of_lengths(call),
+            Mode::Lengths => self.read_lengths(call),
+            Mode::Symbol => self.read_symbol(call),
+            Mode::Literal => self.write_literal(call),
+            Mode::LengthExtra => self.read_length_extra(call),
+            Mode::Distance => self.read_distance(call),
+            Mode::DistanceExtra => self.read_distance_extra(call),
+            Mode::Match => self.copy_match(call),
+            Mode::Ended => Err(Stop::End),
+        }
+    }
+
+    fn read_block_header(&mut self, call: &mut Call) -> Step<()> {
+        if self.is_last_block {
+            self.mode = Mode::Ended;
+            return Ok(());
+        }
+        self.need(3, call)?;
+        self.is_last_block = self.take(1) == 1;
+        match self.take(2) {
+            0 => self.mode = Mode::StoredLengths,
+            1 => {
+                let invalid = |_: InvalidLengths| Stop::Bad("invalid block type");
+                self.symbols = Huffman::fixed_lengths().map_err(invalid)?;
+                self.distances = Huffman::fixed_distances().map_err(invalid)?;
+                self.mode = Mode::Symbol;
+            }
+            2 => self.mode = Mode::TableSizes,
+            _ => return Err(Stop::Bad("invalid block type")),
+        }
+        Ok(())
+    }
+
+    fn read_stored_lengths(&mut self, call: &mut Call) -> Step<()> {
+        self.take(self.held_bits % 8);
+        self.need(32, call)?;
+        let (length, complement) = (self.take(16), self.take(16));
+        if length != complement ^ 0xffff {
+            return Err(Stop::Bad("invalid stored block lengths"));
+        }
+        self.length = length;
+        self.mode = Mode::Stored;
+        Ok(())
+    }
+
+    fn copy_stored(&mut self, call: &mut Call) -> Step<()> {
+        if self.length == 0 {
+            self.mode = Mode::BlockHeader;
+            return Ok(());
+        }
+        let room = call.end.saturating_sub(call.out.len());
+        let (text, rest) = call
+            .input
+            .split_at(self.length.min(call.input.len()).min(room));
+        if text.is_empty() {
+            return Err(Stop::Pause);
+        }
+        call.out.extend_from_slice(text);
+        call.input = rest;
+        self.length = self.length.saturating_sub(text.len());
+        Ok(())
+    }
+
+    fn read_table_sizes(&mut self, call: &mut Call) -> Step<()> {
+        self.need(14, call)?;
+        let symbols = self.take(5).saturating_add(257);
+        let distances = self.take(5).saturating_add(1);
+        let lengths = self.take(4).saturating_add(4);
+        if symbols > 286 || distances > 30 {
+            return Err(Stop::Bad("too many length or distance symbols"));
+        }
+        self.sizes = [lengths, symbols, distances];
+        self.lengths_of_lengths.clear();
+        self.mode = Mode::LengthsOfLengths;
+        Ok(())
+    }
+
+    fn read_lengths_of_lengths(&mut self, call: &mut Call) -> Step<()> {
+        /// Which symbol each of the lengths belongs to.
+        const ORDER: [usize; 19] = [
+            16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
+        ];
+        let [wanted, ..] = self.sizes;
+        while self.lengths_of_lengths.len() < wanted {
+            self.need(3, call)?;
+            let length = self.take_byte(3);
+            self.lengths_of_lengths.push(length);
+        }
+        let mut lengths = [0_u8; ORDER.len()];
+        for (symbol, length) in ORDER.into_iter().zip(&self.lengths_of_lengths) {
+            if let Some(place) = lengths.get_mut(symbol) {
+                *place = *length;
+            }
+        }
+        self.meta =
+            Huffman::new(&lengths, false).map_err(|_| Stop::Bad("invalid code lengths set"))?;
+        self.lengths.clear();
+        self.mode = Mode::Lengths;
+        Ok(())
+    }
+
+    fn read_lengths(&mut self, call: &mut Call) -> Step<()> {
+        let [_, symbols, distances] = self.sizes;
+        let wanted = symbols.saturating_add(distances);
+        while self.lengths.len() < wanted {
+            let (symbol, bits) = loop {
+                match self.meta.decode(self.held, self.held_bits) {
+                    Code::Symbol(symbol, bits) => break (symbol, bits),
+                    // Without any code zlib reads lengths of 0.
+                    Code::Nothing(bits) => break (0, bits),
+                    Code::Unfinished => self.pull(call)?,
+                }
+            };
+            let (extra, least) = match symbol {
+                16 => (2, 3),
+                17 => (3, 3),
+                18 => (7, 11),
+                length => {
+                    self.take(bits);
+                    self.lengths.push(u8::try_from(length).unwrap_or_default());
+                    continue;
+                }
+            };
+            self.need(bits.saturating_add(extra), call)?;
+            self.take(bits);
+            let repeated = if symbol == 16 {
+                let last = self.lengths.last().copied();
+                last.ok_or(Stop::Bad("invalid bit length repeat"))?
+            } else {
+                0
+            };
+            let times = self.take(extra).saturating_add(least);
+            let length = self.lengths.len().saturating_add(times);
+            if length > wanted {
+                return Err(Stop::Bad("invalid bit length repeat"));
+            }
+            self.lengths.resize(length, repeated);
+        }
+        let (of_symbols, of_distances) = self.lengths.split_at(symbols.min(self.lengths.len()));
+        if of_symbols
+            .get(END_OF_BLOCK)
+            .is_none_or(|length| *length == 0)
+        {
+            return Err(Stop::Bad("invalid code -- missing end-of-block"));
+        }
+        self.symbols =
+            Huffman::new(of_symbols, true).map_err(|_| Stop::Bad("invalid literal/lengths set"))?;
+        self.distances =
+            Huffman::new(of_distances, true).map_err(|_| Stop::Bad("invalid distances set"))?;
+        self.mode = Mode::Symbol;
+        Ok(())
+    }
+
+    fn read_symbol(&mut self, call: &mut Call) -> Step<()> {
+        let symbol = loop {
+            match self.symbols.decode(self.held, self.held_bits) {
+                Code::Symbol(symbol, bits) => {
+                    self.take(bits);
+                    break usize::from(symbol);
+                }
+                Code::Nothing(_) => return Err(Stop::Bad("invalid literal/length code")),
+                Code::Unfinished => self.pull(call)?,
+            }
+        };
+        match symbol.checked_sub(FIRST_LENGTH) {
+            None if symbol == END_OF_BLOCK => self.mode = Mode::BlockHeader,
+            None => {
+                self.length = symbol;
+                self.mode = Mode::Literal;
+            }
+            Some(at) => {
+                let (least, extra) = LENGTHS
+                    .get(at)
+                    .ok_or(Stop::Bad("invalid literal/length code"))?;
+                self.length = *least;
+                self.extra = *extra;
+                self.mode = Mode::LengthExtra;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_literal(&mut self, call: &mut Call) -> Step<()> {
+        if call.is_full() {
+            return Err(Stop::Pause);
+        }
+        call.out.push(u8::try_from(self.length).unwrap_or_default());
+        self.mode = Mode::Symbol;
+        Ok(())
+    }
+
+    fn read_length_extra(&mut self, call: &mut Call) -> Step<()> {
+        self.need(self.extra, call)?;
+        self.length = self.length.saturating_add(self.take(self.extra));
+        self.mode = Mode::Distance;
+        Ok(())
+    }
+
+    fn read_distance(&mut self, call: &mut Call) -> Step<()> {
+        let symbol = loop {
+            match self.distances.decode(self.held, self.held_bits) {
+                Code::Symbol(symbol, bits) => {
+                    self.take(bits);
+                    break usize::from(symbol);
+                }
+                Code::Nothing(_) => return Err(Stop::Bad("invalid distance code")),
+                Code::Unfinished => self.pull(call)?,
+            }
+        };
+        let (least, extra) = DISTANCES
+            .get(symbol)
+            .ok_or(Stop::Bad("invalid distance code"))?;
+        self.distance = *least;
+        self.extra = *extra;
+        self.mode = Mode::DistanceExtra;
+        Ok(())
+    }
+
+    fn read_distance_extra(&mut self, call: &mut Call) -> Step<()> {
+        self.need(self.extra, call)?;
+        self.distance = self.distance.saturating_add(self.take(self.extra));
+        self.mode = Mode::Match;
+        Ok(())
+    }
+
+    /// A match that goes on in the next call is looked for anew: the text of this one is then seen through the window.
+    fn copy_match(&mut self, call: &mut Call) -> Step<()> {
+        while self.length > 0 {
+            if call.is_full() {
+                return Err(Stop::Pause);
+            }
+            let byte = call.back(self.distance);
+            call.out
+                .push(byte.ok_or(Stop::Bad("invalid distance too far back"))?);
+            self.length = self.length.saturating_sub(1);
+        }
+        self.mode = Mode::Symbol;
+        Ok(())
+    }
+
+    /// Reads until so many bits are held, at most 32.
+    fn need(&mut self, bits: u32, call: &mut Call) -> Step<()> {
+        while self.held_bits < bits {
+            self.pull(call)?;
+        }
+        Ok(())
+    }
+
+    fn pull(&mut self, call: &mut Call) -> Step<()> {
+        let (byte, rest) = call.input.split_first().ok_or(Stop::Pause)?;
+        call.input = rest;
+        self.held |= u64::from(*byte).checked_shl(self.held_bits).unwrap_or(0);
+        self.held_bits = self.held_bits.saturating_add(8);
+        Ok(())
+    }
+
+    /// Uses up bits that are held, at most 16.
+    fn take(&mut self, bits: u32) -> usize {
+        let mask = 1_u64.checked_shl(bits).unwrap_or(0).wrapping_sub(1);
+        let value = usize::try_from(self.held & mask).unwrap_or_default();
+        self.held = self.held.checked_shr(bits).unwrap_or(0);
+        self.held_bits = self.held_bits.saturating_sub(bits);
+        value
+    }
+
+    fn take_byte(&mut self, bits: u32) -> u8 {
+        u8::try_from(self.take(bits)).unwrap_or_default()
+    }
+}
+
+const END_OF_BLOCK: usize = 256;
+const FIRST_LENGTH: usize = 257;
+
+/// The least length for each symbol from 257 on, and how many bits say how much more it is.
+const LENGTHS: [(usize, u32); 29] = [
+    (3, 0),
+    (4, 0),
+    (5, 0),
+    (6, 0),
+    (7, 0),
+    (8, 0),
+    (9, 0),
+    (10, 0),
+    (11, 1),
+    (13, 1),
+    (15, 1),
+    (17, 1),
+    (19, 2),
+    (23, 2),
+    (27, 2),
+    (31, 2),
+    (35, 3),
+    (43, 3),
+    (51, 3),
+    (59, 3),
+    (67, 4),
+    (83, 4),
+    (99, 4),
+    (115, 4),
+    (131, 5),
+    (163, 5),
+    (195, 5),
+    (227, 5),
+    (258, 0),
+];
+
+/// The same for distances.
+const DISTANCES: [(usize, u32); 30] = [
+    (1, 0),
+    (2, 0),
+    (3, 0),
+    (4, 0),
+    (5, 1),
+    (7, 1),
+    (9, 2),
+    (13, 2),
+    (17, 3),
+    (25, 3),
+    (33, 4),
+    (49, 4),
+    (65, 5),
+    (97, 5),
+    (129, 6),
+    (193, 6),
+    (257, 7),
+    (385, 7),
+    (513, 8),
+    (769, 8),
+    (1025, 9),
+    (1537, 9),
+    (2049, 10),
+    (3073, 10),
+    (4097, 11),
+    (6145, 11),
+    (8193, 12),
+    (12289, 12),
+    (16385, 13),
+    (24577, 13),
+];

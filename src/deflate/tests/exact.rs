@@ -1,0 +1,328 @@
+//! What Node's zlib makes of streams that go wrong where zlib-rs does not say how: after a message that stopped within a
+//! block, in later frames, and behind the negotiated window.
+//!
+//! The expectations were recorded from ws's `PerMessageDeflate` on Node 20.
+
+use super::{deflate, deflater, inflate, inflater, json, noise};
+use crate::deflate::budget::Budget;
+use crate::deflate::exact::Exact;
+use crate::deflate::history::History;
+use crate::deflate::{DeflateOptions, Deflater, InflateError, InflateOptions, Inflater, Pool};
+
+const FAR: &str = "invalid distance too far back";
+
+/// What a message without payload leaves open: a stored block of which the last byte of the lengths is missing. With this
+/// byte it has so many bytes of text.
+const LAST_BYTE_OF_LENGTHS: u8 = 0;
+const OPEN_TEXT: usize = 0xff00;
+
+fn inflater_with_window(window_bits: u8, no_context_takeover: bool) -> Inflater {
+    let options = InflateOptions {
+        window_bits,
+        ..InflateOptions::default()
+    };
+    Inflater::new(options, no_context_takeover, &Pool::new())
+}
+
+fn refused(result: Result<Vec<u8>, InflateError>) -> &'static str {
+    match result {
+        Err(InflateError::Corrupt { message, .. }) => message,
+        Err(other) => panic!("{other:?}"),
+        Ok(text) => panic!("{} bytes", text.len()),
+    }
+}
+
+/// Writes blocks with zlib's fixed codes.
+#[derive(Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Bits {
+    fn block() -> Self {
+        let mut bits = Self::default();
+        bits.low_first(2, 3);
+        bits
+    }
+
+    fn push(&mut self, bit: bool) {
+        if self.count.is_multiple_of(8) {
+            self.bytes.push(0);
+        }
+        *self.bytes.last_mut().unwrap() |= u8::from(bit) << (self.count % 8);
+        self.count += 1;
+    }
+
+    fn low_first(&mut self, value: usize, bits: usize) {
+        (0..bits).for_each(|at| self.push(value >> at & 1 == 1));
+    }
+
+    fn code(&mut self, code: usize, bits: usize) {
+        (0..bits)
+            .rev()
+            .for_each(|at| self.push(code >> at & 1 == 1));
+    }
+
+    /// Three bytes from so far back.
+    fn back(mut self, distance: usize) -> Self {
+        self.code(1, 7);
+        let (symbol, least, extra) = match distance {
+            1..=4 => (distance - 1, distance, 0),
+            257..=384 => (16, 257, 7),
+            769..=1024 => (19, 769, 8),
+            16385..=24576 => (28, 16385, 13),
+            _ => panic!("not needed so far"),
+        };
+        self.code(symbol, 5);
+        self.low_first(distance - least, extra);
+        self
+    }
+
+    /// A distance that no code stands for.
+    fn no_distance(mut self) -> Self {
+        self.code(1, 7);
+        self.code(30, 5);
+        self
+    }
+
+    /// Ends the block, and the message with an empty one.
+    fn end(mut self) -> Vec<u8> {
+        self.code(0, 7);
+        self.low_first(0, 3);
+        self.bytes
+    }
+}
+
+/// A message that completes the open block with noise and goes on with other blocks.
+fn completed(text: &[u8], blocks: &[u8]) -> Vec<u8> {
+    assert_eq!(text.len(), OPEN_TEXT);
+    [&[LAST_BYTE_OF_LENGTHS], text, blocks].concat()
+}
+
+#[test]
+fn the_negotiated_window_and_the_chunk_hold_after_a_message_that_left_a_block_open() {
+    let text = noise(OPEN_TEXT);
+    let message = completed(&text, &Bits::block().back(20_000).end());
+    for (window_bits, is_within) in [(8, false), (10, false), (14, true), (15, true)] {
+        let mut receiver = inflater_with_window(window_bits, false);
+        assert_eq!(inflate(&mut receiver, &[], true), Ok(Vec::new()));
+        let result = inflate(&mut receiver, &message, true);
+        if is_within {
+            let copied = &text[OPEN_TEXT - 20_000..][..3];
+            assert!(result.unwrap() == [&text[..], copied].concat());
+        } else {
+            assert_eq!(refused(result), FAR, "{window_bits}");
+        }
+    }
+}
+
+#[test]
+fn within_a_chunk_of_output_the_window_does_not_matter() {
+    // Node's zlib writes chunks of 16 KiB, and sees all of the one it is writing.
+    let chunk = 16 * 1024;
+    let text = noise(OPEN_TEXT);
+    let written = OPEN_TEXT % chunk;
+    let message = completed(&text, &Bits::block().back(1000).end());
+    let mut receiver = inflater_with_window(8, false);
+    inflate(&mut receiver, &[], true).unwrap();
+    assert_eq!(
+        inflate(&mut receiver, &message, true).unwrap().len(),
+        OPEN_TEXT + 3
+    );
+
+    // Fill the chunk up: behind its end only the window is left.
+    let stored = chunk - written;
+    let header = [
+        0,
+        stored as u8,
+        (stored >> 8) as u8,
+        !stored as u8,
+        !(stored >> 8) as u8,
+    ];
+    for (distance, is_within) in [(300, false), (4, true)] {
+        let blocks = [
+            &header[..],
+            &text[..stored],
+            &Bits::block().back(distance).end(),
+        ]
+        .concat();
+        let mut receiver = inflater_with_window(8, false);
+        inflate(&mut receiver, &[], true).unwrap();
+        let result = inflate(&mut receiver, &completed(&text, &blocks), true);
+        assert_eq!(result.is_ok(), is_within, "{distance}");
+    }
+}
+
+#[test]
+fn what_is_wrong_after_an_open_block_is_said_as_in_node() {
+    let text = noise(OPEN_TEXT);
+    for (blocks, expected) in [
+        (Bits::block().no_distance().end(), "invalid distance code"),
+        (vec![7], "invalid block type"),
+    ] {
+        // With more input behind it zlib takes another path to the error.
+        for more in [0, 40] {
+            let message = completed(&text, &[&blocks[..], &vec![0; more]].concat());
+            for cut in [0, 1, 5, 30_000] {
+                let mut receiver = inflater(false);
+                inflate(&mut receiver, &[], true).unwrap();
+                let frames = [&message[..cut], &message[cut..]];
+                let first = inflate(&mut receiver, frames[0], false);
+                assert!(first.is_ok());
+                assert_eq!(refused(inflate(&mut receiver, frames[1], true)), expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_connection_goes_on_as_usual_when_an_open_block_is_completed() {
+    let text = noise(OPEN_TEXT);
+    for window_bits in [9, 15] {
+        let options = DeflateOptions {
+            window_bits,
+            ..DeflateOptions::default()
+        };
+        let mut receiver = inflater_with_window(window_bits, false);
+        for asleep in [true, false] {
+            let mut sender = Deflater::new(options.clone(), false, &Pool::new());
+            inflate(&mut receiver, &[], true).unwrap();
+            if asleep {
+                receiver.sleep();
+            }
+            assert!(!receiver.is_as_new());
+            let message = completed(&text, &[0]);
+            assert!(inflate(&mut receiver, &message, true).unwrap() == text);
+            for seed in 0..3 {
+                let text = json(5000, seed);
+                let payload = deflate(&mut sender, &text, true);
+                assert_eq!(inflate(&mut receiver, &payload, true).unwrap(), text);
+            }
+            receiver.sleep();
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_in_a_later_frame_is_said_as_in_node() {
+    let wrong = [Bits::block().no_distance().end(), vec![0; 40]].concat();
+    let far = [Bits::block().back(1000).end(), vec![0; 40]].concat();
+    for no_context_takeover in [false, true] {
+        for window_bits in [9, 15] {
+            for (frame, expected) in [(&wrong, "invalid distance code"), (&far, FAR)] {
+                let mut sender = deflater(false);
+                let mut receiver = inflater_with_window(window_bits, no_context_takeover);
+                for _ in 0..2 {
+                    let payload = deflate(&mut sender, &noise(300), false);
+                    inflate(&mut receiver, &payload, false).unwrap();
+                }
+                assert_eq!(refused(inflate(&mut receiver, frame, true)), expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_that_is_too_long_to_be_repeated_is_refused_all_the_same() {
+    let noise = noise(300 * 1024);
+    let wrong = [Bits::block().no_distance().end(), vec![0; 40]].concat();
+    let mut sender = deflater(false);
+    let mut receiver = inflater(false);
+    for round in 0..3 {
+        for _ in 0..5 {
+            let payload = deflate(&mut sender, &noise, false);
+            assert_eq!(inflate(&mut receiver, &payload, false).unwrap(), noise);
+        }
+        assert!(receiver.memory() < 2 << 20);
+        if round < 2 {
+            let payload = deflate(&mut sender, b"end", true);
+            assert_eq!(inflate(&mut receiver, &payload, true).unwrap(), b"end");
+        }
+    }
+    assert!(inflate(&mut receiver, &wrong, true).is_err());
+    let payload = deflate(&mut deflater(false), b"next", true);
+    assert_eq!(inflate(&mut receiver, &payload, true).unwrap(), b"next");
+}
+
+#[test]
+fn the_chunk_that_a_message_begins_in_decides_which_error_comes_first() {
+    // 1000 bytes too many and then garbage: what comes first depends on whether a chunk is full before the garbage.
+    let corrupt = [&deflate(&mut deflater(true), &noise(1000), false)[..], &[7]].concat();
+    for (before, is_too_big) in [(15_000, false), (16_000, true)] {
+        for no_context_takeover in [false, true] {
+            let mut receiver = inflater(no_context_takeover);
+            let first = deflate(&mut deflater(true), &json(before, 1), true);
+            inflate(&mut receiver, &first, true).unwrap();
+            let result = receiver.inflate(&corrupt, true, 10, &mut Vec::new());
+            assert_eq!(result == Err(InflateError::TooBig), is_too_big);
+        }
+    }
+}
+
+/// Decompresses frames with the slow decompressor alone.
+fn decompress_slowly(payload: &[u8], size: usize) -> Result<Vec<u8>, InflateError> {
+    let mut exact = Exact::new();
+    let mut history = History::new(32 * 1024, Vec::new());
+    let mut out = Vec::new();
+    let mut frames = payload.chunks(size).peekable();
+    let mut filled = 0;
+    while let Some(frame) = frames.next() {
+        let fin = frames.peek().is_none();
+        let mut budget = Budget::new(0, filled);
+        exact.write_frame(frame, fin, &mut history, &mut budget, &mut out)?;
+        filled = budget.filled();
+    }
+    assert!(exact.is_between_blocks());
+    Ok(out)
+}
+
+#[test]
+fn the_slow_decompressor_understands_what_compressors_write() {
+    for level in [0, 1, 3, 6, 9] {
+        for strategy in 0..=4 {
+            for text in [json(60_000, level as u32), noise(3000), vec![b'x'; 70_000]] {
+                let options = DeflateOptions {
+                    level,
+                    strategy,
+                    ..DeflateOptions::default()
+                };
+                let mut sender = Deflater::new(options, false, &Pool::new());
+                let payload = deflate(&mut sender, &text, true);
+                for size in [1, 7, 100_000] {
+                    let result = decompress_slowly(&payload, size);
+                    assert!(
+                        result.unwrap() == text,
+                        "level {level}, strategy {strategy}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn both_decompressors_agree_on_corrupt_messages() {
+    let mut state = 5_u32;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize % below
+    };
+    for round in 0..2000 {
+        let text = json(1 + random(3000), round);
+        let mut payload = deflate(&mut deflater(true), &text, true);
+        let at = random(payload.len());
+        payload[at] ^= 1 << random(8);
+        let fast = inflate(&mut inflater(false), &payload, true);
+        let mut exact = Exact::new();
+        let mut history = History::new(32 * 1024, Vec::new());
+        let mut out = Vec::new();
+        let mut budget = Budget::new(0, 0);
+        let run = exact.write_frame(&payload, true, &mut history, &mut budget, &mut out);
+        assert_eq!(fast.is_ok(), run.is_ok(), "round {round}");
+        match fast {
+            Ok(text) => assert!(text == out, "round {round}"),
+            Err(error) => assert_eq!(Some(error), run.err(), "round {round}"),
+        }
+    }
+}
