@@ -2,7 +2,8 @@
 
 /**
  * Listeners that throw, in a process that survives it: what follows is delivered all the same, a little later, and the
- * connection ends as any other. What ws does then is lose it, and never read again.
+ * connection ends as any other. What ws does then is lose it, and never read again; that remains so where the exception
+ * is an error of a `createWebSocketStream()` that nobody hears (`stream.test.js`).
  */
 
 const assert = require('node:assert/strict');
@@ -10,6 +11,7 @@ const { randomBytes } = require('node:crypto');
 const { once } = require('node:events');
 const { describe, test } = require('node:test');
 
+const { createWebSocketStream } = require('./support/package.js');
 const { takeUncaughtExceptions } = require('./support/exceptions.js');
 const { isOxws } = require('./support/internals.js');
 const { collect, openPair } = require('./support/pair.js');
@@ -73,6 +75,22 @@ describe('After an exception of a listener', { skip }, () => {
     server.terminate();
     await Promise.all([thrown, closed]);
     assert.deepEqual(texts(await received), names(5));
+  });
+
+  test('that listens to a stream, it gets what follows and is closed', LIMIT, async (t) => {
+    const { client, server } = await openPair(t);
+    const stream = createWebSocketStream(server);
+    const received = collect(stream, 'data', 3);
+    stream.once('data', () => {
+      throw new Error('thrown by a listener');
+    });
+    const thrown = once(process, 'uncaughtException');
+    sendTogether(client, names(3), 10);
+    await thrown;
+    assert.deepEqual(texts(await received), names(3));
+    const closed = once(stream, 'close');
+    stream.destroy();
+    await closed;
   });
 
   // The third of these messages finds no room where small ones lie, and waits.

@@ -364,4 +364,74 @@ describe('createWebSocketStream errors', () => {
     assert.equal(code, 1);
     assert.match(stderr, /Error: unheard/);
   });
+
+  /** A stream that was ended gets two messages in one chunk; when the peer has closed, the server is told to. */
+  function endedStream(WebSocketInChild) {
+    const { COMPRESSED, LISTENS, SYNCHRONOUS } = process.env;
+    const perMessageDeflate = COMPRESSED === 'yes' && { threshold: 0 };
+    const allowSynchronousEvents = SYNCHRONOUS === 'yes';
+    const log = [];
+    process.on('uncaughtException', ({ code }) => log.push(code));
+    const server = require('node:http').createServer();
+    const wss = new WebSocketInChild.WebSocketServer({
+      server,
+      perMessageDeflate,
+      allowSynchronousEvents
+    });
+    wss.on('connection', (ws) => {
+      ws.on('message', (data) => log.push(String(data)));
+      ws.on('close', () => log.push('closed'));
+      const stream = WebSocketInChild.createWebSocketStream(ws);
+      if (LISTENS === 'yes') stream.on('error', ({ code }) => log.push(`heard ${code}`));
+      stream.on('close', () => log.push('stream closed'));
+      stream.resume();
+      stream.push(null);
+      process.on('exit', () => console.log([...log, ws.readyState, wss.clients.size].join()));
+    });
+    server.listen(0, '127.0.0.1', () => {
+      const url = `ws://127.0.0.1:${server.address().port}`;
+      const client = new WebSocketInChild(url, { perMessageDeflate });
+      client.on('open', () => {
+        client._socket.cork();
+        for (const text of ['first', 'second']) client.send(text);
+        client._socket.uncork();
+      });
+      client.on('close', () => {
+        wss.close(() => log.push('server closed'));
+        server.close();
+      });
+    });
+  }
+
+  for (const [COMPRESSED, SYNCHRONOUS] of [
+    ['no', 'yes'],
+    ['no', 'no'],
+    ['yes', 'yes']
+  ]) {
+    test(`of a message after the end, unheard, keep the WebSocket from closing, and its server; compressed: ${COMPRESSED}, synchronous: ${SYNCHRONOUS}`, async (t) => {
+      const { stdout, stderr } = await runInChild(t, endedStream, {
+        env: { COMPRESSED, SYNCHRONOUS }
+      });
+      assert.equal(stdout, 'first,ERR_STREAM_PUSH_AFTER_EOF,2,1\n', stderr);
+    });
+  }
+
+  for (const SYNCHRONOUS of ['yes', 'no']) {
+    test(`of a message after the end, heard, do not; synchronous: ${SYNCHRONOUS}`, async (t) => {
+      const { stdout, stderr } = await runInChild(t, endedStream, {
+        env: { SYNCHRONOUS, LISTENS: 'yes' }
+      });
+      const [before, error, ...after] = stdout.trim().split(',');
+      assert.deepEqual([before, error], ['first', 'heard ERR_STREAM_PUSH_AFTER_EOF'], stderr);
+      // The peer may be told first.
+      assert.deepEqual(after.sort(), [
+        '0',
+        '3',
+        'closed',
+        'second',
+        'server closed',
+        'stream closed'
+      ]);
+    });
+  }
 });

@@ -269,6 +269,14 @@ class Receiver extends Writable {
     this._backlog = NONE;
   }
 
+  /**
+   * Stays with the chunk at hand for good: it never finishes, and what is written to it waits. For a WebSocket that is
+   * terminated; as long as a native connection decodes for this receiver it cannot be had.
+   */
+  _abandon() {
+    if (this._connection === null) this._release();
+  }
+
   /** Bounds what waits after an error, which Rust does not know of. */
   _hasTooManyChunks() {
     const { maxBufferedChunks } = this._limits;
@@ -424,7 +432,7 @@ class Receiver extends Writable {
 
   /** A listener has thrown: what is left is delivered a little later, when the exception was handled. */
   _goOnLater() {
-    setTimeout(() => this._advance(), AFTER_EXCEPTION);
+    if (this._id !== -1) setTimeout(() => this._advance(), AFTER_EXCEPTION);
   }
 
   /** Delivers an item in a turn of its own. */

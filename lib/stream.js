@@ -18,6 +18,9 @@ class Bridge {
     // An error of the `WebSocket` already has the connection closed, with a close frame if there
     // still can be one. Destroying the socket as well could keep that frame from being sent.
     this.terminateOnDestroy = true;
+
+    /** The error of the duplex that nobody listened for, if there was one. */
+    this.unheard = null;
   }
 
   connect() {
@@ -35,14 +38,20 @@ class Bridge {
     duplex._destroy = (err, callback) => this.destroy(err, callback);
 
     duplex.on('end', destroyWhenFinished);
-    duplex.on('error', destroyOnError);
+    duplex.once('error', (err) => this.onDuplexError(err));
   }
 
   onMessage(message, isBinary) {
     const { websocket, duplex } = this;
     const asText = !isBinary && duplex._readableState.objectMode;
 
-    if (!duplex.push(asText ? message.toString() : message)) websocket.pause();
+    try {
+      if (!duplex.push(asText ? message.toString() : message)) websocket.pause();
+    } catch (thrown) {
+      // As in ws, where such a WebSocket never closes. What listeners of others throw is not for it to suffer from.
+      if (thrown === this.unheard) websocket._receiver?._abandon?.();
+      throw thrown;
+    }
   }
 
   onError(err) {
@@ -54,6 +63,17 @@ class Bridge {
 
   onClose() {
     if (!this.duplex.destroyed) this.duplex.push(null);
+  }
+
+  onDuplexError(err) {
+    const { duplex } = this;
+
+    duplex.destroy();
+    if (duplex.listenerCount('error') > 0) return;
+
+    // Having listened must not hide an error nobody else listens for.
+    this.unheard = err;
+    duplex.emit('error', err);
   }
 
   read() {
@@ -135,20 +155,6 @@ function emitClose(duplex) {
  */
 function destroyWhenFinished() {
   if (this._writableState.finished && !this.destroyed) this.destroy();
-}
-
-/**
- * The listener of the duplex's `'error'` event.
- *
- * @this {Duplex}
- * @param {Error} err
- */
-function destroyOnError(err) {
-  this.removeListener('error', destroyOnError);
-  this.destroy();
-
-  // Having listened must not hide an error nobody else listens for.
-  if (this.listenerCount('error') === 0) this.emit('error', err);
 }
 
 /**
