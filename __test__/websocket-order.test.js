@@ -5,6 +5,8 @@ const { AsyncLocalStorage } = require('node:async_hooks');
 const { once } = require('node:events');
 const { describe, it } = require('node:test');
 
+const WebSocket = require('./support/package.js');
+const { CapturedWire } = require('./support/captured-wire.js');
 const { runInChild } = require('./support/child.js');
 const { OPCODE, closePayload, frame, maskedFrame } = require('./support/frames.js');
 const { logEvents, openPair, openServer, startClient, urlOf } = require('./support/pair.js');
@@ -182,6 +184,24 @@ describe('messages of different connections', () => {
         `microtask ${name}`
       ]);
     }
+  });
+
+  it('are written in the order in which the connections were sent to, also before a close frame', async () => {
+    const wires = [new CapturedWire(), new CapturedWire()];
+    const log = [];
+    const [first, second] = wires.map((wire, index) => {
+      const ws = new WebSocket(null, undefined, {});
+      ws.setSocket(wire, Buffer.alloc(0), {});
+      wire.receive(1).then(() => log.push(index));
+      return ws;
+    });
+    first.send('first');
+    second.send('second');
+    first.close();
+    await Promise.all([wires[0].receive(2), wires[1].receive(1)]);
+    for (const ws of [first, second]) ws.terminate();
+
+    assert.deepStrictEqual(log, [0, 1]);
   });
 
   it('keep the async context that each connection was made in', async (t) => {

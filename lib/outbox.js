@@ -53,7 +53,7 @@ function flushAll() {
   scheduled = false;
   const outboxes = dirty;
   dirty = [];
-  for (const outbox of outboxes) outbox.flush();
+  for (const outbox of outboxes) outbox.write();
 }
 
 /** Runs `action` when the process, or the worker, exits: one listener for all copies of this package. */
@@ -229,8 +229,15 @@ class Outbox {
     return this.bytes;
   }
 
-  /** Writes what was collected. */
+  /** Writes what was collected, and what others have, in order: one of them may be the other end of this socket. */
   flush() {
+    if (this.bytes === 0) return;
+    flushAll();
+    // Unless it is about to be written right now, somewhere below on the stack.
+    this.write();
+  }
+
+  write() {
     if (this.bytes === 0) return;
     const { batch, segments, socket } = this;
     this.batch = new Batch();
