@@ -106,6 +106,12 @@ impl Connection {
         self.ended = true;
     }
 
+    /// Takes the error that reading has just met for the end of what the peer sends.
+    pub fn end_instead_of_error(&mut self) {
+        self.error = None;
+        self.end();
+    }
+
     /// Whether it makes sense to wait for something to read.
     pub fn wants_to_read(&self) -> bool {
         !(self.ended || self.error.is_some())

@@ -26,15 +26,22 @@ use worker::Worker;
 pub struct Threads {
     workers: Vec<(Arc<Worker>, Option<JoinHandle<()>>)>,
     ready: Arc<Ready>,
+    resets_are_ends: bool,
 }
 
 impl Threads {
-    /// Starts `count` threads. `bell` is called on one of them, or on the thread that uses this, when there is news.
-    pub fn start(count: usize, bell: impl Fn() + Send + Sync + 'static) -> io::Result<Self> {
+    /// Starts `count` threads. `bell` is called on one of them, or on the thread that uses this, when there is news. If
+    /// `resets_are_ends`, a connection that is reset before what was read of it is taken ends as if it had ended well.
+    pub fn start(
+        count: usize,
+        resets_are_ends: bool,
+        bell: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         let ready = Arc::new(Ready::new(bell));
         let mut threads = Self {
             workers: Vec::with_capacity(count),
             ready,
+            resets_are_ends,
         };
         for index in 0..count.max(1) {
             let (worker, poll) = Worker::new(Arc::clone(&threads.ready))?;
@@ -71,7 +78,8 @@ impl Threads {
         connection: Connection,
     ) -> io::Result<Arc<Remote>> {
         let ready = Arc::clone(&self.ready);
-        let remote = Arc::new(Remote::new(id, serial, masked, connection, ready));
+        let remote = Remote::new(id, serial, masked, self.resets_are_ends, connection, ready);
+        let remote = Arc::new(remote);
         if let Some(descriptor) = remote.descriptor() {
             self.worker(id).open(&remote, descriptor)?;
         }

@@ -22,6 +22,8 @@ pub struct Remote {
     pub serial: u64,
     /// Whether what is handed over for it is to be masked.
     pub masked: bool,
+    /// See [`super::Threads::start`].
+    resets_are_ends: bool,
     ready: Arc<Ready>,
     state: Mutex<State>,
 }
@@ -79,6 +81,7 @@ impl Remote {
         id: usize,
         serial: u64,
         masked: bool,
+        resets_are_ends: bool,
         connection: Connection,
         ready: Arc<Ready>,
     ) -> Self {
@@ -86,6 +89,7 @@ impl Remote {
             id,
             serial,
             masked,
+            resets_are_ends,
             ready,
             state: Mutex::new(State {
                 connection: Some(connection),
@@ -268,6 +272,10 @@ impl Remote {
                     }
                 }
                 Read::Nothing => return Reading::Done(state.list(has_news)),
+                Read::Failed if self.resets_are_ends && !state.arrived.is_empty() => {
+                    connection.end_instead_of_error();
+                    return Reading::Done(state.list(true));
+                }
                 Read::End | Read::Failed => return Reading::Done(state.list(true)),
             }
         }

@@ -23,7 +23,8 @@ struct Rig {
 impl Rig {
     fn new(count: usize) -> Self {
         let (ring, rings) = channel();
-        let threads = Threads::start(count, move || ring.send(()).unwrap_or_default()).unwrap();
+        let bell = move || ring.send(()).unwrap_or_default();
+        let threads = Threads::start(count, true, bell).unwrap();
         Self { threads, rings }
     }
 
@@ -36,6 +37,14 @@ impl Rig {
 
     fn open(&self, id: usize) -> (Arc<Remote>, UnixStream) {
         self.open_as(id, false)
+    }
+
+    fn open_tcp(&self) -> (Arc<Remote>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (ours, _) = listener.accept().unwrap();
+        let connection = Connection::duplicate(ours.as_raw_fd()).unwrap();
+        (self.threads.open(0, 1, false, connection).unwrap(), peer)
     }
 
     /// Waits until there is news, and says of whom.
@@ -298,17 +307,49 @@ fn a_connection_is_closed_with_what_was_handed_over_written() {
 #[test]
 fn a_peer_learns_that_what_it_sent_was_not_taken() {
     let rig = Rig::new(1);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (ours, _) = listener.accept().unwrap();
-    let connection = Connection::duplicate(ours.as_raw_fd()).unwrap();
-    drop(ours);
-    let remote = rig.threads.open(0, 1, false, connection).unwrap();
+    let (remote, mut peer) = rig.open_tcp();
     peer.write_all(b"are you there?").unwrap();
     assert_eq!(rig.listed(), [0]);
     drop(rig.threads.close(&remote));
     let error = peer.read(&mut [0; 10]).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ECONNRESET));
+}
+
+/// Closes a socket so that its peer sees a reset.
+fn reset(peer: TcpStream) {
+    Connection::duplicate(peer.as_raw_fd())
+        .unwrap()
+        .reset_on_close();
+}
+
+#[test]
+fn a_reset_is_an_end_behind_what_is_not_taken_yet() {
+    let rig = Rig::new(1);
+    let (remote, mut peer) = rig.open_tcp();
+    peer.write_all(b"last words").unwrap();
+    assert_eq!(rig.listed(), [0]);
+    reset(peer);
+    while remote.with(|it| it.wants_to_read()) == Some(true) {
+        thread::yield_now();
+    }
+    assert_eq!(remote.ending(), None);
+    let news = rig.threads.take_news(&remote, 0, true);
+    assert_eq!(
+        (news.arrived.as_slice(), news.is_over),
+        (&b"last words"[..], true)
+    );
+    assert_eq!(remote.ending(), Some(Ending::Peer));
+}
+
+#[test]
+fn a_reset_is_an_error_when_all_was_taken() {
+    let rig = Rig::new(1);
+    let (remote, mut peer) = rig.open_tcp();
+    peer.write_all(b"last words").unwrap();
+    assert_eq!(rig.receive(&remote, 10), b"last words");
+    reset(peer);
+    assert_eq!(rig.listed(), [0]);
+    assert_eq!(remote.ending(), Some(Ending::Error(libc::ECONNRESET)));
 }
 
 #[test]
