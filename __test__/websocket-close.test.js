@@ -348,6 +348,20 @@ describe('terminate()', () => {
     }
   });
 
+  it('right after pause() leaves unread what was sent just before', async (t) => {
+    const { client, server } = await openPair(t);
+    const log = logEvents(server, ['message', 'ping']);
+    client.send('unread');
+    client.ping();
+    client.close(1000);
+    server.pause();
+    server.terminate();
+    const [code] = await once(server, 'close');
+
+    assert.strictEqual(code, 1006);
+    assert.deepStrictEqual(log, []);
+  });
+
   it('may be called in any state', async (t) => {
     const { client } = await openPair(t);
     client.close();

@@ -180,6 +180,16 @@ describe('a connection that was reset', () => {
 });
 
 describe('a peer that ends its half of the connection', () => {
+  it('is noticed by a WebSocket that is paused, if nothing is left to be read', async (t) => {
+    const wss = await openServer(t);
+    const [[server], { socket }] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
+    server.pause();
+    socket.end();
+    const [code] = await closeOf(server);
+
+    assert.strictEqual(code, 1006);
+  });
+
   it('still gets what was sent before, be it ever so slow', async (t) => {
     const wss = await openServer(t);
     const [[server], peer] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);

@@ -124,6 +124,19 @@ impl Connection {
 
     /// Reads once into `room`.
     pub fn read(&mut self, room: &mut [u8]) -> Read {
+        let outcome = self.receive(room, 0);
+        if let Read::Bytes(count) = outcome {
+            self.bytes_read += count as u64;
+        }
+        outcome
+    }
+
+    /// Finds out whether the connection has ended, or is broken, with nothing to be read before.
+    pub fn look_for_end(&mut self) {
+        self.receive(&mut [0], libc::MSG_PEEK);
+    }
+
+    fn receive(&mut self, room: &mut [u8], flags: libc::c_int) -> Read {
         loop {
             // SAFETY: pointer and length describe `room`, and the descriptor is open.
             let result = unsafe {
@@ -132,7 +145,7 @@ impl Connection {
                     room.as_mut_ptr().cast(),
                     room.len(),
                     // Whatever the descriptor's flags say.
-                    libc::MSG_DONTWAIT,
+                    libc::MSG_DONTWAIT | flags,
                 )
             };
             match usize::try_from(result) {
@@ -140,10 +153,7 @@ impl Connection {
                     self.ended = true;
                     return Read::End;
                 }
-                Ok(count) => {
-                    self.bytes_read += count as u64;
-                    return Read::Bytes(count);
-                }
+                Ok(count) => return Read::Bytes(count),
                 Err(_) => {
                     let error = io::Error::last_os_error();
                     match error.kind() {

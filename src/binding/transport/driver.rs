@@ -78,6 +78,8 @@ pub struct Driver {
     pub(super) told: Cell<usize>,
     /// Whether a flush waits for what the loop reads next.
     pub(super) is_flush_put_off: Cell<bool>,
+    /// Counts the turns of the loop.
+    pub(super) turn: Cell<u32>,
     pub(super) turns: RefCell<Option<Turns>>,
     /// Where connections hang in the loop, if that is the driver.
     hub: RefCell<Option<Rc<Hub>>>,
@@ -119,6 +121,7 @@ impl Driver {
             last_copy: RefCell::default(),
             told: Cell::new(0),
             is_flush_put_off: Cell::new(false),
+            turn: Cell::new(0),
             turns: RefCell::new(None),
             hub: RefCell::new(None),
             pool: RefCell::new(None),
@@ -334,7 +337,10 @@ impl Driver {
     pub fn pause(&self, id: usize, at_once: bool) {
         self.with_link(id, |link| {
             link.stopped |= at_once;
-            link.with_connection(|connection| connection.paused = true);
+            let was_paused = link.with_connection(|it| mem::replace(&mut it.paused, true));
+            if was_paused == Some(false) {
+                link.paused_in = self.turn.get();
+            }
             link.resumed = false;
         });
     }

@@ -46,6 +46,8 @@ pub struct Link {
     /// The receiver has not finished with what it was told, so it is not told more: its bytes may lie where the next
     /// ones would.
     pub is_busy: bool,
+    /// In which turn of the loop, see [`super::driver::Driver`], it was paused.
+    pub paused_in: u32,
     /// Nobody wants what is read.
     pub discards: bool,
     /// The receiver has finished with what it was told last later than the call that told it, be it in the same tick.
@@ -74,6 +76,7 @@ impl Link {
             hung_up: false,
             stopped: false,
             is_busy: false,
+            paused_in: 0,
             discards: false,
             went_on: false,
             resumed: false,

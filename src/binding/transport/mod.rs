@@ -345,10 +345,13 @@ fn holds(call: &Call) -> Outcome<bool> {
 /// What one read of a paused connection fetches, as much as Node would have read ahead.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// `nativeReadOnce(id) -> Buffer`: what has arrived on a connection that is paused.
+/// `nativeReadOnce(id) -> Buffer`: what has arrived on a connection that is paused, and was paused when the loop looked
+/// last.
 fn read_once(call: &Call) -> Outcome<sys::napi_value> {
-    if driver(call)?.has_more_than_read_ahead(call.size(0)?) {
-        // This would come behind a gap.
+    let turn = driver(call)?.turn.get();
+    let is_new = with_link(call, |link| link.paused_in == turn)?;
+    // Else this would come behind a gap.
+    if is_new || driver(call)?.has_more_than_read_ahead(call.size(0)?) {
         return Ok(buffer(call.env, &[]));
     }
     let mut bytes = driver(call)?.take_arrived(call.size(0)?);

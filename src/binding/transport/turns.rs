@@ -71,6 +71,7 @@ impl uv::Owner for Turner {
                 driver.find_first();
             }
             Turn::Check => {
+                driver.turn.set(driver.turn.get().wrapping_add(1));
                 driver.read_first(&self.environment);
                 driver.watch_first();
                 if !driver.puts_off_flush() {

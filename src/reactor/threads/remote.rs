@@ -163,7 +163,7 @@ impl Remote {
         }
     }
 
-    /// How the connection has ended, if nothing is to be told before. A paused one does not end.
+    /// How the connection has ended, if nothing is to be told before.
     pub fn ending(&self) -> Option<Ending> {
         let state = self.state();
         let connection = state.connection.as_ref()?;
@@ -175,9 +175,7 @@ impl Remote {
                     Ending::Error(error)
                 })
             }
-            None if connection.has_ended() && !connection.paused && state.arrived.is_empty() => {
-                Some(Ending::Peer)
-            }
+            None if connection.has_ended() && state.arrived.is_empty() => Some(Ending::Peer),
             _ => None,
         }
     }
@@ -245,6 +243,11 @@ impl Remote {
             }
             let has_room = state.arrived.len() < READ_AHEAD;
             if connection.paused || !has_room {
+                if to_the_end && state.arrived.is_empty() {
+                    // As with Node's sockets, that much is noticed.
+                    connection.look_for_end();
+                    has_news |= !connection.wants_to_read();
+                }
                 state.is_stalled = true;
                 return Reading::Done(state.list(has_news));
             }

@@ -225,7 +225,7 @@ fn a_connection_that_nobody_takes_from_is_not_read_on_and_holds_up_no_other() {
 }
 
 #[test]
-fn a_paused_connection_is_not_read_and_does_not_end() {
+fn a_paused_connection_is_not_read_and_does_not_end_before_it_is() {
     let rig = Rig::new(1);
     let (remote, mut peer) = rig.open(0);
     remote.with(|connection| connection.paused = true);
@@ -246,6 +246,22 @@ fn a_paused_connection_is_not_read_and_does_not_end() {
         rig.threads.take_news(&remote, 0, true);
     }
     assert_eq!(remote.ending(), Some(Ending::Peer));
+}
+
+#[test]
+fn a_paused_connection_with_nothing_to_be_read_ends() {
+    let rig = Rig::new(1);
+    let (remote, peer) = rig.open(0);
+    remote.with(|connection| connection.paused = true);
+    peer.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(rig.listed(), [0]);
+    assert_eq!(remote.ending(), Some(Ending::Peer));
+
+    let (remote, peer) = rig.open_tcp();
+    remote.with(|connection| connection.paused = true);
+    reset(peer);
+    assert_eq!(rig.listed(), [0]);
+    assert_eq!(remote.ending(), Some(Ending::Error(libc::ECONNRESET)));
 }
 
 #[test]
