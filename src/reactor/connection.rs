@@ -28,6 +28,8 @@ pub struct Connection {
     pub paused: bool,
     ended: bool,
     error: Option<i32>,
+    /// An error that only those who write are to meet.
+    write_error: Option<i32>,
     broke_writing: bool,
     bytes_read: u64,
     bytes_written: u64,
@@ -49,6 +51,7 @@ impl Connection {
             paused: false,
             ended: false,
             error: None,
+            write_error: None,
             broke_writing: false,
             bytes_read: 0,
             bytes_written: 0,
@@ -106,9 +109,10 @@ impl Connection {
         self.ended = true;
     }
 
-    /// Takes the error that reading has just met for the end of what the peer sends.
+    /// Takes the error that reading has just met for the end of what the peer sends. The kernel tells it but once, so
+    /// writing would not meet it any more.
     pub fn end_instead_of_error(&mut self) {
-        self.error = None;
+        self.write_error = self.error.take();
         self.end();
     }
 
@@ -177,7 +181,7 @@ impl Connection {
 
     /// As [`Connection::send`]; a copy of the last piece is shared with others to whom the same is sent.
     pub fn send_sharing(&mut self, pieces: &[IoSlice], last_copy: &mut LastCopy) {
-        if self.error.is_some() {
+        if self.error.is_some() || self.meets_write_error() {
             return;
         }
         if let Some(backlog) = &mut self.backlog {
@@ -199,7 +203,7 @@ impl Connection {
 
     /// Sends what waits, as far as the kernel takes it.
     pub fn drain(&mut self) {
-        if self.error.is_some() {
+        if self.error.is_some() || (self.queued() > 0 && self.meets_write_error()) {
             return;
         }
         let Some(backlog) = &mut self.backlog else {
@@ -214,6 +218,14 @@ impl Connection {
         if let Err(error) = outcome {
             self.fail_writing(&error);
         }
+    }
+
+    fn meets_write_error(&mut self) -> bool {
+        let error = self.write_error.take();
+        if let Some(error) = error {
+            self.fail_writing(&io::Error::from_raw_os_error(error));
+        }
+        error.is_some()
     }
 
     fn fail_writing(&mut self, error: &io::Error) {

@@ -355,6 +355,10 @@ fn a_reset_is_an_end_behind_what_is_not_taken_yet() {
         (&b"last words"[..], true)
     );
     assert_eq!(remote.ending(), Some(Ending::Peer));
+    // Who writes learns of it.
+    rig.hand_over(&remote, b"answer");
+    assert_eq!(rig.listed(), [0]);
+    assert_eq!(remote.ending(), Some(Ending::WriteError(libc::ECONNRESET)));
 }
 
 #[test]
