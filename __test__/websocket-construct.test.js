@@ -1,10 +1,11 @@
 'use strict';
 
 const assert = require('node:assert');
-const { once } = require('node:events');
+const { EventEmitter, once } = require('node:events');
 const http = require('node:http');
 const https = require('node:https');
 const { describe, it } = require('node:test');
+const { inspect } = require('node:util');
 
 const WebSocket = require('./support/package.js');
 const { openPair, openServer, startClient, urlOf } = require('./support/pair.js');
@@ -44,6 +45,29 @@ describe('the ready state constants', () => {
       assert.strictEqual(idleClient(t, 'ws://localhost')[name], value);
     });
   }
+});
+
+describe('the listeners', () => {
+  it('look as those of any EventEmitter do', (t) => {
+    const client = idleClient(t, 'ws://localhost');
+    const emitter = new EventEmitter();
+    for (const each of [client, emitter]) each.on('message', Math.max);
+
+    assert.strictEqual(inspect(client._events), inspect(emitter._events));
+    assert.strictEqual(Object.getPrototypeOf(client._events), null);
+  });
+
+  it('may be added as early as when EventEmitter makes itself ready', (t) => {
+    const { init } = EventEmitter;
+    t.after(() => (EventEmitter.init = init));
+    EventEmitter.init = function (...args) {
+      init.apply(this, args);
+      if (this instanceof WebSocket) this.on('message', Math.max);
+    };
+    const client = idleClient(t, 'ws://localhost');
+
+    assert.deepStrictEqual(client.listeners('message'), [Math.max]);
+  });
 });
 
 describe('the attributes', () => {
