@@ -8,8 +8,9 @@ const assert = require('node:assert/strict');
 const { once } = require('node:events');
 const { describe, test } = require('node:test');
 
+const { runInChild } = require('./support/child.js');
 const { isOxws, lib } = require('./support/internals.js');
-const { openPair } = require('./support/pair.js');
+const { openPair, openServer, urlOf } = require('./support/pair.js');
 
 const LIMIT = { timeout: 30_000 };
 
@@ -37,3 +38,37 @@ describe(
     });
   }
 );
+
+const cannotRefuse =
+  !isOxws || process.platform !== 'linux' ? 'finds the descriptor in /proc' : false;
+
+describe('A connection that the kernel refuses to watch', { skip: cannotRefuse }, () => {
+  test('breaks, for nothing would be heard of it', LIMIT, async (t) => {
+    const wss = await openServer(t);
+    const { code, stdout, stderr } = await runInChild(
+      t,
+      (WebSocketInChild) => {
+        const fs = require('node:fs');
+        const files = '/proc/self/fd';
+        const target = (fd) => {
+          try {
+            return fs.readlinkSync(`${files}/${fd}`);
+          } catch {
+            return undefined;
+          }
+        };
+        const ws = new WebSocketInChild(process.env.TEST_URL);
+        ws.on('open', () => {
+          // It is watched from the next turn on. What is not open cannot be.
+          const { fd } = ws._socket._handle;
+          const isCopy = (other) => other !== String(fd) && target(other) === target(fd);
+          fs.closeSync(Number(fs.readdirSync(files).find(isCopy)));
+        });
+        ws.on('close', (reason) => console.log(reason));
+      },
+      { env: { TEST_URL: urlOf(wss), OXWS_TRANSPORT: 'loop' } }
+    );
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout, '1006\n');
+  });
+});

@@ -18,6 +18,8 @@ pub struct Hub {
     readiness: RefCell<Readiness>,
     /// How many connections keep the process alive.
     alive: Cell<usize>,
+    /// Connections that the kernel would not watch, and that have not been told so.
+    refused: RefCell<Vec<u64>>,
     /// Memory for what is ready.
     events: RefCell<Vec<Event>>,
 }
@@ -36,6 +38,7 @@ impl Hub {
             poll,
             readiness: RefCell::new(readiness),
             alive: Cell::new(0),
+            refused: RefCell::default(),
             events: RefCell::default(),
         }))
     }
@@ -43,6 +46,16 @@ impl Hub {
     /// See [`Readiness::change`].
     pub fn change(&self, socket: BorrowedFd, token: u64, from: Ready, to: Ready) -> io::Result<()> {
         self.readiness.borrow().change(socket, token, from, to)
+    }
+
+    /// The kernel would not do that for this connection.
+    pub fn note_refused(&self, token: u64) {
+        self.refused.borrow_mut().push(token);
+    }
+
+    /// The connections that were noted since.
+    pub fn take_refused(&self) -> Vec<u64> {
+        self.refused.take()
     }
 
     /// One connection more or less keeps the process alive.

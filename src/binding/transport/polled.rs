@@ -25,8 +25,8 @@ pub struct Polled {
     token: u64,
     /// What the loop is to watch for.
     watched: Ready,
-    /// Whether the kernel has not been told so yet.
-    is_new: bool,
+    /// Whether the kernel is told so: not before the next turn, and not any more when it has refused.
+    is_registered: bool,
     /// Whether it keeps the process alive while it is watched.
     keeps_alive: bool,
     /// How often a read was filled.
@@ -40,6 +40,10 @@ fn token(id: usize, serial: u64) -> u64 {
     (serial << 32) | (id as u64 & u64::from(u32::MAX))
 }
 
+fn id_of(token: u64) -> usize {
+    token as u32 as usize
+}
+
 impl Polled {
     /// Hangs a connection into the loop, to be read from the next turn on.
     pub fn open(hub: &Rc<Hub>, id: usize, serial: u64, connection: Connection) -> Self {
@@ -48,7 +52,7 @@ impl Polled {
             hub: Rc::clone(hub),
             token: token(id, serial),
             watched: Ready::READ,
-            is_new: true,
+            is_registered: false,
             keeps_alive: true,
             full_reads: 0,
             connection,
@@ -90,12 +94,16 @@ impl Polled {
         if wanted == self.watched {
             return;
         }
-        if !self.is_new {
+        if self.is_registered {
             let socket = self.connection.socket();
-            let result = self.hub.change(socket, self.token, self.watched, wanted);
-            if let Err(error) = result {
+            let (token, watched) = (self.token, self.watched);
+            if let Err(error) = self.hub.change(socket, token, watched, wanted) {
+                // There may be no memory for it, or too much is watched already. Nothing will be heard of this
+                // connection, so it counts as broken; it goes on keeping the process alive until that is told.
+                let _ = self.hub.change(socket, token, watched, Ready::NOTHING);
+                self.is_registered = false;
                 self.connection.fail(&error);
-                return;
+                self.hub.note_refused(token);
             }
         }
         self.count(self.keeps_alive, wanted);
@@ -115,7 +123,7 @@ impl Polled {
     pub fn start(&mut self, is_ready: bool) {
         let wanted = self.watched;
         self.watch_for(Ready::NOTHING);
-        self.is_new = false;
+        self.is_registered = true;
         if !is_ready {
             self.watch_for(wanted);
         }
@@ -144,11 +152,22 @@ impl Driver {
         });
     }
 
+    /// Has connections that the kernel would not watch told so in the next turn of the loop.
+    pub(super) fn find_refused(&self) {
+        let Some(hub) = self.hub() else { return };
+        for token in hub.take_refused() {
+            let id = id_of(token);
+            self.with_link(id, |link| {
+                if matches!(&link.pump, Pump::Loop(polled) if polled.token == token) {
+                    self.make_ready(id, link);
+                }
+            });
+        }
+    }
+
     /// A socket is ready.
     fn wake(&self, environment: &Environment, event: Event) {
-        let Ok(id) = usize::try_from(event.token & u64::from(u32::MAX)) else {
-            return;
-        };
+        let id = id_of(event.token);
         let Event { ready, broken, .. } = event;
         let found = self.with_link(id, |link| {
             let (serial, is_full) = (link.serial, link.is_full());

@@ -69,6 +69,7 @@ impl uv::Owner for Turner {
                 }
                 driver.last_copy.borrow_mut().forget();
                 driver.find_first();
+                driver.find_refused();
             }
             Turn::Check => {
                 driver.turn.set(driver.turn.get().wrapping_add(1));
