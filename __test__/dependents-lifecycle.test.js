@@ -61,6 +61,27 @@ describe('a process', () => {
     assert.deepStrictEqual(await ended, { texts: ['then I go'], code: 1006 });
   });
 
+  it('goes on until its peer has taken what was sent, although the socket is unref’d', async (t) => {
+    // More than the kernel takes at once.
+    const size = 48 * 1024 * 1024;
+    const { env, ended } = await openListener(t);
+    const { code, stdout } = await runInChild(
+      t,
+      function main(WebSocket) {
+        const ws = new WebSocket(process.env.TEST_URL, { perMessageDeflate: false });
+        ws.on('open', () => {
+          ws._socket.unref();
+          ws.send(Buffer.alloc(Number(process.env.TEST_SIZE)), () => console.log('sent'));
+        });
+      },
+      { env: { ...env, TEST_SIZE: size } }
+    );
+
+    assert.strictEqual(code, 0);
+    assert.strictEqual(stdout, 'sent\n');
+    assert.deepStrictEqual(await ended, { texts: [size], code: 1006 });
+  });
+
   it('goes on while a connection is open, also one that was unref’d and ref’d again', async (t) => {
     const wss = await openServer(t);
     const child = runInChild(

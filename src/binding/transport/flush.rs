@@ -189,7 +189,7 @@ impl Driver {
         dirty: &mut Vec<usize>,
         pool: Option<&Pool>,
     ) {
-        let mut batches = pool.map(Pool::batches);
+        let mut batches = pool.map(|pool| (pool, pool.batches()));
         let mut next = self.next_record.borrow_mut();
         next.clear();
         next.resize(count, NONE);
@@ -198,10 +198,11 @@ impl Driver {
             let Some(link) = links.get_mut(id) else {
                 continue;
             };
-            if let (Pump::Thread(threaded), Some(batches)) = (&mut link.pump, &mut batches) {
+            if let (Pump::Thread(threaded), Some((pool, batches))) = (&mut link.pump, &mut batches)
+            {
                 if !threaded.is_urgent {
                     let frames = slab.get(range).unwrap_or_default();
-                    self.hand_over(batches, id, threaded, frames);
+                    self.hand_over((pool, batches), id, threaded, frames);
                     continue;
                 }
             }
@@ -229,6 +230,9 @@ impl Driver {
         let Some((queued, error)) = state else { return };
         if let Pump::Thread(threaded) = &mut link.pump {
             let is_less = threaded.refresh();
+            if let Some(pool) = self.pool() {
+                pool.recount(threaded);
+            }
             self.queued.set(id, threaded.shown as f64);
             if is_less {
                 self.make_ready(id, link);

@@ -110,7 +110,8 @@ impl Polled {
     }
 
     fn count(&mut self, keeps_alive: bool, watched: Ready) {
-        let counts = |keeps_alive, watched| keeps_alive && watched != Ready::NOTHING;
+        // As in libuv, what is to be written keeps the process alive in any case.
+        let counts = |keeps_alive, watched: Ready| (keeps_alive && watched.read) || watched.write;
         let (before, now) = (
             counts(self.keeps_alive, self.watched),
             counts(keeps_alive, watched),
@@ -129,7 +130,7 @@ impl Polled {
         }
     }
 
-    /// Whether the connection keeps the process alive.
+    /// Whether the connection keeps the process alive, also when nothing is to be written.
     pub fn keep_alive(&mut self, keep: bool) {
         self.count(keep, self.watched);
     }

@@ -99,28 +99,39 @@ impl Pool {
             is_urgent: false,
             is_new: true,
             keeps_alive: Cell::new(false),
+            counts: Cell::new(false),
             told_end: false,
         };
         self.keep_alive(&threaded, true);
         Ok(threaded)
     }
 
-    /// Whether a connection keeps the process alive.
+    /// Whether a connection keeps the process alive, also when nothing is to be written.
     pub fn keep_alive(&self, threaded: &Threaded, keep: bool) {
-        if threaded.keeps_alive.replace(keep) == keep {
+        threaded.keeps_alive.set(keep);
+        self.recount(threaded);
+    }
+
+    /// There may be something to be written, or nothing any more: as in libuv, that keeps the process alive in any case.
+    pub fn recount(&self, threaded: &Threaded) {
+        self.count(threaded, threaded.keeps_alive.get() || threaded.shown > 0);
+    }
+
+    fn count(&self, threaded: &Threaded, counts: bool) {
+        if threaded.counts.replace(counts) == counts {
             return;
         }
         let before = self.kept_alive.get();
-        let now = if keep { before + 1 } else { before - 1 };
+        let now = if counts { before + 1 } else { before - 1 };
         self.kept_alive.set(now);
         if (before == 0) != (now == 0) {
-            self.handle.keep_alive(keep);
+            self.handle.keep_alive(counts);
         }
     }
 
     /// Takes a connection back, with everything that was handed over for it settled.
     pub fn close(&self, threaded: &Threaded) -> Option<Connection> {
-        self.keep_alive(threaded, false);
+        self.count(threaded, false);
         self.settle(threaded);
         self.threads.close(&threaded.remote)
     }
@@ -166,6 +177,8 @@ pub struct Threaded {
     /// Nobody has looked yet what has arrived.
     is_new: bool,
     keeps_alive: Cell<bool>,
+    /// Whether it counts among those that keep the process alive.
+    counts: Cell<bool>,
     told_end: bool,
 }
 
@@ -199,7 +212,7 @@ impl Driver {
     /// Hands frames over to the connection's thread, with what else the flush under way brings.
     pub(super) fn hand_over(
         &self,
-        batches: &mut [Batch],
+        (pool, batches): (&Pool, &mut [Batch]),
         id: usize,
         threaded: &mut Threaded,
         frames: &[u8],
@@ -216,6 +229,7 @@ impl Driver {
         } else {
             return;
         }
+        pool.recount(threaded);
         self.queued.set(id, threaded.shown as f64);
     }
 
@@ -248,6 +262,7 @@ impl Driver {
                 *input = Some(Box::new(Input::aside(news.arrived, self.high_water)));
             }
             threaded.note(news.progress);
+            pool.recount(threaded);
             self.queued.set(id, threaded.shown as f64);
             let progress = mem::take(&mut threaded.is_due).then_some(threaded.shown);
             (progress, has_input, news.is_over)
