@@ -9,8 +9,8 @@ const { describe, it } = require('node:test');
 const WebSocket = require('./support/package.js');
 const { byThread } = require('./support/internals.js');
 const { closeOf, openPair, openServer, turn } = require('./support/pair.js');
-const { OPCODE, maskedFrame } = require('./support/frames.js');
-const { connectRaw } = require('./support/raw-peer.js');
+const { OPCODE, frame, maskedFrame } = require('./support/frames.js');
+const { connectRaw, serveRaw } = require('./support/raw-peer.js');
 
 describe('the end of a connection whose messages come each in a turn of its own', () => {
   const options = { allowSynchronousEvents: false };
@@ -51,6 +51,22 @@ describe('the end of a connection whose messages come each in a turn of its own'
     await closeOf(server);
 
     assert.deepStrictEqual(seen, sent);
+  });
+
+  it('delivers all that has come with the handshake', { skip: byThread }, async (t) => {
+    // More than Node reads at once, so it reads again right away.
+    const payloads = ['first', 'second', 'x'.repeat(70_000)];
+    const follow = Buffer.concat(payloads.map((payload) => frame({ payload })));
+    const { url } = await serveRaw(t, { follow });
+    const client = new WebSocket(url, options);
+    const seen = [];
+    client.on('message', (data) => {
+      if (seen.push(String(data)) === 1) client.terminate();
+    });
+    client.on('error', () => {});
+    await closeOf(client);
+
+    assert.deepStrictEqual(seen, payloads);
   });
 });
 

@@ -40,6 +40,9 @@ const WRITE_ERROR = 4;
 /** Small payloads are copied into shared memory of this size, which is what keeping one of them costs at most. */
 const ARENA_SIZE = 8 * 1024;
 
+/** So many bytes at once. */
+const NODE_READS = 64 * 1024;
+
 const NOTHING_FETCHED = Object.freeze([]);
 
 let arena = EMPTY_BUFFER;
@@ -59,6 +62,11 @@ function start() {
     isStarted = isNative && NativeOutbox.start(dispatch, onBroken, arena, threads, enough);
   }
   return isStarted;
+}
+
+/** Whether Node has filled the memory that it reads into, most likely: then it reads again right away. */
+function hasFilledItsRoom({ bytesRead }) {
+  return bytesRead > 0 && bytesRead % NODE_READS === 0;
 }
 
 function dispatch(id, event, detail) {
@@ -82,6 +90,7 @@ class NativeConnection {
       receiver._id,
       !receiver._isServer,
       head === null && receiver._allowSynchronousEvents,
+      head !== null && hasFilledItsRoom(socket._handle),
       this
     );
     this.outbox = new NativeOutbox(this.id, socket, !receiver._isServer);

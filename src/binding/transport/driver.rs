@@ -172,8 +172,14 @@ impl Driver {
         self.library.take();
     }
 
-    /// Adds a connection.
-    pub fn open(&self, connection: Connection, receiver: usize, masked: bool) -> io::Result<usize> {
+    /// Adds a connection. If it `has_more`, it is read in this turn of the loop.
+    pub fn open(
+        &self,
+        connection: Connection,
+        receiver: usize,
+        masked: bool,
+        has_more: bool,
+    ) -> io::Result<usize> {
         let serial = self.serial.get() + 1;
         self.serial.set(serial);
         let mut links = self.links.borrow_mut();
@@ -185,8 +191,13 @@ impl Driver {
             (None, None) => return Err(io::ErrorKind::NotConnected.into()),
         };
         let link = entry.insert(Link::new(pump, receiver, masked, serial));
-        match &link.pump {
+        match &mut link.pump {
             Pump::Thread(_) => self.make_ready(id, link),
+            Pump::Loop(polled) if has_more => {
+                polled.start(true);
+                self.first.borrow_mut().push((id, serial));
+                self.spin();
+            }
             Pump::Loop(_) => self.fresh.borrow_mut().push((id, serial)),
         }
         self.queued.set(id, 0.0);

@@ -169,16 +169,17 @@ fn set_queued(call: &Call) -> Outcome<()> {
     driver(call)?.queued.replace(call.env, call.value(0)?)
 }
 
-/// `nativeOpen(fd, receiver, isClient, ahead, resource) -> id`: takes over a socket, of which it uses a duplicate. What a
-/// client sends is masked here. For `ahead` see `nativeDescribe`; `resource` stands for the connection in async hooks.
+/// `nativeOpen(fd, receiver, isClient, ahead, hasMore, resource) -> id`: takes over a socket, of which it uses a duplicate.
+/// What a client sends is masked here. For `ahead` see `nativeDescribe`; `hasMore` says that it is to be read in this turn of
+/// the loop, and `resource` stands for the connection in async hooks.
 fn open(call: &Call) -> Outcome<i32> {
     // First what may fail: a connection that JavaScript does not learn of would take its bytes.
     let driver = driver(call)?;
     let (receiver, masked, ahead) = (call.size(1)?, call.flag(2)?, call.flag(3)?);
-    let context = Context::new(call.env, call.value(4)?)?;
+    let context = Context::new(call.env, call.value(5)?)?;
     let connection = Connection::duplicate(call.int(0)?).map_err(|error| failed(&error))?;
     let id = driver
-        .open(connection, receiver, masked)
+        .open(connection, receiver, masked, call.flag(4)?)
         .map_err(|error| failed(&error))?;
     driver.with_link(id, |link| {
         link.context = Some(Rc::new(context));

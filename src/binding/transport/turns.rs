@@ -193,7 +193,7 @@ impl Driver {
     }
 
     /// Has the loop not wait before its next turn.
-    fn spin(&self) {
+    pub(super) fn spin(&self) {
         if let Some(turns) = &*self.turns.borrow() {
             turns.idle.start(Turn::Idle);
         }
