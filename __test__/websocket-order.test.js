@@ -3,14 +3,21 @@
 const assert = require('node:assert');
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { once } = require('node:events');
-const { describe, it } = require('node:test');
+const http = require('node:http');
+const { after, describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
 const { CapturedWire } = require('./support/captured-wire.js');
 const { runInChild } = require('./support/child.js');
 const { OPCODE, closePayload, frame, maskedFrame } = require('./support/frames.js');
+const { isOxws } = require('./support/internals.js');
 const { logEvents, openPair, openServer, startClient, urlOf } = require('./support/pair.js');
 const { connectRaw, serveRaw } = require('./support/raw-peer.js');
+
+const [major, minor] = process.versions.node.split('.').map(Number);
+
+/** Whether Node tells of the requests of `http` before it writes them. */
+const tellsOfRequests = major > 23 || (major === 23 && minor >= 2) || (major === 22 && minor >= 12);
 
 /**
  * A server's end of a connection, and its bare peer.
@@ -229,6 +236,61 @@ describe('messages of different connections', () => {
       [1, 2, 3].map((id) => [id, 'to all'])
     );
   });
+});
+
+describe('a message that is sent before an HTTP request', () => {
+  const moments = {
+    'by a listener': (send) => send(),
+    'in a tick': (send) => process.nextTick(send),
+    'in a microtask': (send) => queueMicrotask(send),
+    'by a timer': (send) => setTimeout(send, 1),
+    'in setImmediate()': (send) => setImmediate(send)
+  };
+  const agent = new http.Agent({ keepAlive: true });
+  after(() => agent.destroy());
+  const requests = {
+    'http.get()': async (port) => {
+      const [response] = await once(http.get({ port, agent }), 'response');
+      await once(response.resume(), 'end');
+    },
+    'fetch()': async (port) => (await fetch(`http://localhost:${port}`)).arrayBuffer()
+  };
+
+  for (const [name, request] of Object.entries(requests)) {
+    for (const [moment, plan] of Object.entries(moments)) {
+      const skip = name === 'http.get()' && isOxws && !tellsOfRequests && 'this Node does not tell';
+      it(`arrives before ${name}, sent ${moment}`, { skip }, async (t) => {
+        const { url, server, peer } = await serveRaw(t);
+        const log = [];
+        server.on('request', (_, response) => {
+          log.push('request');
+          response.end();
+        });
+        const { port } = server.address();
+        // From now on there is a connection that takes a request at once.
+        await request(port);
+        log.length = 0;
+        const client = startClient(t, url);
+        const { socket } = await peer();
+        await once(client, 'open');
+        const arrived = new Promise((resolve) => {
+          socket.on('data', () => resolve(log.push('message')));
+        });
+        const asked = new Promise((resolve) => {
+          client.on('message', () => {
+            plan(() => {
+              client.send('text');
+              resolve(request(port));
+            });
+          });
+        });
+        socket.write(frame({ payload: 'now' }));
+        await Promise.all([arrived, asked]);
+
+        assert.deepStrictEqual(log, ['message', 'request']);
+      });
+    }
+  }
 });
 
 describe('the events of a connection', () => {

@@ -4,7 +4,15 @@ const { constants } = require('os');
 
 const native = require('./native');
 const { EMPTY_BUFFER } = require('./constants');
-const { BY_REFERENCE, MAX_HEAD, atExit, headSize, maskBytes, writeHead } = require('./outbox');
+const {
+  BY_REFERENCE,
+  MAX_HEAD,
+  atExit,
+  beforeRequests,
+  headSize,
+  maskBytes,
+  writeHead
+} = require('./outbox');
 const { callEach, systemError } = require('./failure');
 const { nextTick } = require('./timers');
 
@@ -75,7 +83,10 @@ class NativeOutbox {
       threads,
       highWaterMark
     );
-    if (isStarted) atExit(flushOnExit);
+    if (isStarted) {
+      atExit(flushOnExit);
+      beforeRequests(handOverNow);
+    }
     return isStarted;
   }
 
@@ -329,6 +340,14 @@ Object.assign(NativeOutbox.prototype, {
 function handOver() {
   if (control[COUNT] > 0) native.nativeFlush();
   if (control[BROKEN] > 0) tellBroken();
+}
+
+/** Writes what was collected on this thread, for something comes that must not overtake it. */
+function handOverNow() {
+  const count = control[COUNT];
+  if (count > 0) control[URGENT] = 1;
+  for (let index = 0; index < count; index++) control[FIRST_RECORD + RECORD * index + 3] = 1;
+  handOver();
 }
 
 function tellBroken() {

@@ -1,5 +1,7 @@
 'use strict';
 
+const { subscribe } = require('diagnostics_channel');
+
 const native = require('./native');
 const { FastBuffer } = require('./buffers');
 const { callEach } = require('./failure');
@@ -26,6 +28,13 @@ const MASK_IN_RUST = 32;
 /** The largest header: 2 bytes, 8 of length, 4 of masking key. */
 const MAX_HEAD = 14;
 
+/** Where Node tells of HTTP requests, before it writes them: those of `http` and those of `fetch()`. */
+const REQUESTS = [
+  'http.client.request.created',
+  'http.client.request.start',
+  'undici:request:create'
+];
+
 const kExitActions = Symbol.for('oxws.exitActions');
 
 let slab = Buffer.allocUnsafeSlow(SLAB_SIZE);
@@ -36,7 +45,7 @@ let dirty = [];
 /** How many chunks are being delivered right now, one inside the other. */
 let delivering = 0;
 let scheduled = false;
-let flushesOnExit = false;
+let isStarted = false;
 let exiting = false;
 
 /** Says that a chunk is being delivered: what its listeners send leaves when it is done. */
@@ -66,6 +75,11 @@ function atExit(action) {
   process[kExitActions].push(action);
 }
 
+/** Runs `action` before an HTTP request of this process is written. */
+function beforeRequests(action) {
+  for (const name of REQUESTS) subscribe(name, () => action());
+}
+
 function flushOnExit() {
   // Listeners that come later may send too: from now on nothing waits.
   exiting = true;
@@ -81,10 +95,11 @@ class Outbox {
    * @param {boolean} writesAtOnce whether the socket hands what it is given to the kernel before `write()` returns
    */
   constructor(socket, writesAtOnce) {
-    if (!flushesOnExit) {
-      // What was sent before process.exit() is on its way, as it is in ws.
-      flushesOnExit = true;
+    if (!isStarted) {
+      isStarted = true;
+      // What was sent before process.exit() is on its way, and before a request ahead of it, as it is in ws.
       atExit(flushOnExit);
+      beforeRequests(flushAll);
     }
     this.socket = socket;
     this.writesAtOnce = writesAtOnce;
@@ -331,6 +346,7 @@ module.exports = {
   MAX_HEAD,
   Outbox,
   atExit,
+  beforeRequests,
   beginDelivery,
   endDelivery,
   flushAll,
