@@ -40,7 +40,7 @@ const WRITE_ERROR = 4;
 /** Small payloads are copied into shared memory of this size, which is what keeping one of them costs at most. */
 const ARENA_SIZE = 8 * 1024;
 
-/** So many bytes at once. */
+/** How many bytes Node reads at once. */
 const NODE_READS = 64 * 1024;
 
 const NOTHING_FETCHED = Object.freeze([]);

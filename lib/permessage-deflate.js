@@ -1,24 +1,14 @@
 'use strict';
 
-const zlib = require('zlib');
-
 const Limiter = require('./limiter');
 const native = require('./native');
+const setupOf = require('./codec-setup');
 const { EMPTY_BUFFER } = require('./constants');
 const { callEach, failure } = require('./failure');
 const { toBuffer } = require('./buffers');
 const { clearInterval, nextTick, queueMicrotask, setImmediate, setInterval } = require('./timers');
 
 const EXTENSION_NAME = 'permessage-deflate';
-
-/** The parameters of either side. */
-const SERVER = { windowBits: 'server_max_window_bits', noTakeover: 'server_no_context_takeover' };
-const CLIENT = { windowBits: 'client_max_window_bits', noTakeover: 'client_no_context_takeover' };
-
-const NO_OPTIONS = Object.freeze({});
-
-/** The window that RFC 7692 assumes where none was agreed on. */
-const DEFAULT_WINDOW_BITS = 15;
 
 /**
  * Data up to this many bytes are compressed on this thread, larger ones on the runtime: compressing costs 4 to 30 µs
@@ -100,9 +90,6 @@ function sweep() {
   clearInterval(sweeper);
   sweeper = null;
 }
-
-/** See {@link setupOf}; that of one connection is most often that of the next. */
-let lastSetup = null;
 
 /** Gives the Rust half of an instance back when the instance is collected. */
 const forgotten = new FinalizationRegistry((id) => native.releaseCodec(id));
@@ -546,57 +533,6 @@ function throwIfRefused({ error, isTypeError }) {
 function collect(parameters, target) {
   for (const { name, value } of parameters) target[name] = value;
   return target;
-}
-
-/**
- * What the Rust half of an instance is made from. It is found out when something is to be compressed, or decompressed,
- * for that is where options that node:zlib refuses are to throw.
- *
- * @param {PerMessageDeflate} instance
- * @returns {object} one that instances share, most often
- */
-function setupOf({ _isServer: isServer, _options: options, params }) {
-  const { zlibDeflateOptions: deflate = NO_OPTIONS, zlibInflateOptions: inflate = NO_OPTIONS } =
-    options;
-  const ours = isServer ? SERVER : CLIENT;
-  const theirs = isServer ? CLIENT : SERVER;
-  const setup = {
-    inflateBits: agreedBits(params[theirs.windowBits]),
-    inflateForgets: !!params[theirs.noTakeover],
-    inflateDictionary: dictionaryOf(inflate),
-    deflateBits: agreedBits(params[ours.windowBits]),
-    deflateForgets: !!params[ours.noTakeover],
-    deflateDictionary: dictionaryOf(deflate),
-    tuning: tuningOf(deflate)
-  };
-  if (!isSame(setup, lastSetup)) lastSetup = setup;
-  return lastSetup;
-}
-
-/** Numbers that node:zlib would refuse are left to it, so that its error says what is wrong. */
-function tuningOf(options) {
-  const { level = -1, memLevel = 8, strategy = 0 } = options;
-  const within = (value, least, most) => Number.isInteger(value) && value >= least && value <= most;
-  if (!within(level, -1, 9) || !within(memLevel, 1, 9) || !within(strategy, 0, 4)) {
-    zlib.createDeflateRaw(options).close();
-  }
-  return (level + 1) | (memLevel << 8) | (strategy << 16);
-}
-
-/** The window that was agreed on; without a number it is the largest. */
-function agreedBits(bits) {
-  return typeof bits === 'number' ? bits : DEFAULT_WINDOW_BITS;
-}
-
-/** Whether two objects of one shape hold the same values. */
-function isSame(one, other) {
-  if (other === null) return false;
-  for (const name in one) if (one[name] !== other[name]) return false;
-  return true;
-}
-
-function dictionaryOf({ dictionary }) {
-  return dictionary === undefined ? EMPTY_BUFFER : toBuffer(dictionary);
 }
 
 function takeResult(length) {

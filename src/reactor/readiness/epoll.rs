@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
-use super::{Event, Ready, MOST_EVENTS};
+use super::{check, Event, Ready, MOST_EVENTS};
 
 /// The sockets to ask for.
 pub struct Readiness {
@@ -87,13 +87,5 @@ fn event(token: u64, bits: u32) -> Event {
             write: all || bits & WRITE != 0,
         },
         broken,
-    }
-}
-
-fn check(result: c_int) -> io::Result<()> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
-use super::{Event, Ready, MOST_EVENTS};
+use super::{check, Event, Ready, MOST_EVENTS};
 
 /// The sockets to ask for.
 pub struct Readiness {
@@ -107,13 +107,5 @@ fn event(found: &libc::kevent) -> Event {
             write: broken || is_write,
         },
         broken,
-    }
-}
-
-fn check(result: c_int) -> io::Result<()> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
     }
 }

@@ -11,6 +11,9 @@
 )]
 mod queue;
 
+use std::ffi::c_int;
+use std::io;
+
 pub use queue::Readiness;
 
 /// What to wait for, or what a socket is ready for.
@@ -48,3 +51,12 @@ pub struct Event {
 
 /// So many sockets are reported at once.
 pub const MOST_EVENTS: usize = 1024;
+
+/// The error of a system call, if it failed.
+fn check(result: c_int) -> io::Result<()> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
