@@ -321,7 +321,7 @@ declare namespace WebSocket {
     serverMaxWindowBits?: number | undefined;
     /** The client's window, as a power of two: 8 to 15. Default: 15. */
     clientMaxWindowBits?: number | undefined;
-    /** As for `node:zlib`; `level` (default: 3), `memLevel`, `strategy` and `dictionary` have an effect. */
+    /** As for `node:zlib`; `level` (default: 3), `memLevel` (default: 6), `strategy` and `dictionary` have an effect. */
     zlibDeflateOptions?:
       | {
           flush?: number | undefined;

@@ -42,11 +42,15 @@ function setupOf({ _isServer: isServer, _options: options, params }) {
   return lastSetup;
 }
 
-/** Numbers that node:zlib would refuse are left to it, so that its error says what is wrong. */
+/**
+ * Numbers that node:zlib would refuse are left to it, so that its error says what is wrong. What is not set is -1 for the
+ * level and 0 for the others.
+ */
 function tuningOf(options) {
-  const { level = -1, memLevel = 8, strategy = 0 } = options;
+  const { level = -1, memLevel, strategy = 0 } = options;
   const within = (value, least, most) => Number.isInteger(value) && value >= least && value <= most;
-  if (!within(level, -1, 9) || !within(memLevel, 1, 9) || !within(strategy, 0, 4)) {
+  const isMemLevel = memLevel === undefined || within(memLevel, 1, 9);
+  if (!within(level, -1, 9) || !isMemLevel || !within(strategy, 0, 4)) {
     zlib.createDeflateRaw(options).close();
   }
   return (level + 1) | (memLevel << 8) | (strategy << 16);

@@ -43,7 +43,8 @@ fn dictionary(call: &Call, index: usize) -> Outcome<Option<Vec<u8>>> {
 }
 
 /// `createCodec(inflateBits, inflateNoTakeover, inflateDictionary, deflateBits, deflateNoTakeover, deflateDictionary,
-/// tuning)` with `tuning = level + 1 | memLevel << 8 | strategy << 16`, dictionaries empty when there are none.
+/// tuning)` with `tuning = level + 1 | memLevel << 8 | strategy << 16`, dictionaries empty when there are none. Level -1
+/// and memory level 0 are those nobody has set.
 fn create(call: &Call) -> Outcome<i32> {
     let pool = &call.environment.pool;
     let inflate = InflateOptions {

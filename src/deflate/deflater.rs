@@ -12,7 +12,7 @@ use super::{advance, window_size, MESSAGE_TAIL};
 pub struct DeflateOptions {
     /// 0 to 9 as zlib knows them, or -1 for no wish; see [`UNSET_LEVEL`].
     pub level: i32,
-    /// 1 to 9; Node's default is 8.
+    /// 1 to 9, or 0 for no wish; see [`UNSET_MEM_LEVEL`].
     pub mem_level: i32,
     /// 0 default, 1 filtered, 2 Huffman only, 3 run lengths, 4 fixed codes.
     pub strategy: i32,
@@ -27,7 +27,7 @@ impl Default for DeflateOptions {
     fn default() -> Self {
         Self {
             level: -1,
-            mem_level: 8,
+            mem_level: 0,
             strategy: 0,
             dictionary: None,
             window_bits: 15,
@@ -42,6 +42,10 @@ const KEPT_TEXT: usize = 8 * 1024;
 /// The level where nobody sets one. zlib's default, 6, looks at up to 128 places for each match, all over a window of
 /// 32 KiB for each connection: it takes up to three times as long for 4 to 13 % less (figures in `docs/measurements.md`).
 const UNSET_LEVEL: i32 = 3;
+
+/// The memory level where nobody sets one. zlib-rs clears all the room for a block's symbols with each message: 48 KiB at
+/// Node's default, 8, and 12 KiB at 6, which is as much as a message of some 30 KiB fills.
+const UNSET_MEM_LEVEL: i32 = 6;
 
 /// The compressing half of one connection.
 pub struct Deflater {
@@ -66,7 +70,10 @@ impl Deflater {
                 1 => 2,
                 level => level.clamp(0, 9),
             },
-            mem_level: options.mem_level.clamp(1, 9),
+            mem_level: match options.mem_level {
+                0 => UNSET_MEM_LEVEL,
+                mem_level => mem_level.clamp(1, 9),
+            },
             strategy: options.strategy.clamp(0, 4),
             window_bits: options.window_bits.clamp(9, 15),
         };

@@ -42,6 +42,20 @@ fn asleep_only_the_text_that_was_seen_is_held() {
 }
 
 #[test]
+fn a_memory_level_is_lower_where_nobody_sets_it() {
+    let [unset, least, usual] = [0, 1, 8].map(|mem_level| {
+        let options = DeflateOptions {
+            mem_level,
+            ..DeflateOptions::default()
+        };
+        let mut sender = Deflater::new(options, false, &Pool::new());
+        deflate(&mut sender, &json(300, 7), true);
+        sender.memory()
+    });
+    assert!(least < unset && unset < usual);
+}
+
+#[test]
 fn asleep_at_most_a_window_is_held() {
     for window_bits in [8, 9, 12, 15] {
         let pool = Pool::new();
