@@ -27,6 +27,23 @@ describe('the end of a connection whose messages come each in a turn of its own'
     assert.deepStrictEqual(states, [WebSocket.OPEN, WebSocket.CLOSING, WebSocket.CLOSING]);
   });
 
+  it('is noticed long before the last of many', async (t) => {
+    const wss = await openServer(t, options);
+    const [[server], peer] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
+    const states = [];
+    // An I/O thread may need a moment to come to it.
+    server.once('message', () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20));
+    server.on('message', () => states.push(server.readyState));
+    peer.socket.end(
+      Buffer.concat(Array.from({ length: 300 }, () => maskedFrame({ payload: 'a' })))
+    );
+    await closeOf(server);
+
+    assert.strictEqual(states.length, 300);
+    assert.strictEqual(states[0], WebSocket.OPEN);
+    assert.strictEqual(states[299], WebSocket.CLOSING);
+  });
+
   it('takes none of them away, be they ever so many', async (t) => {
     const wss = await openServer(t, options);
     const [[server], peer] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);

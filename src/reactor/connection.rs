@@ -116,6 +116,11 @@ impl Connection {
         self.end();
     }
 
+    /// Whether it has ended instead of meeting an error, and writing has not met that either.
+    pub fn was_reset(&self) -> bool {
+        self.write_error.is_some()
+    }
+
     /// Whether it makes sense to wait for something to read.
     pub fn wants_to_read(&self) -> bool {
         !(self.ended || self.error.is_some())

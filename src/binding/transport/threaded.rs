@@ -254,20 +254,28 @@ impl Driver {
     pub(super) fn tell_news(&self, environment: &Environment, pool: &Pool, id: usize, serial: u64) {
         let discards = self.with_link(id, |link| link.discards) == Some(true);
         let news = self.with_threaded(id, serial, |threaded, input, _| {
-            // What JavaScript has left comes first; it will ask for more.
+            // What JavaScript has left comes first; it will ask for more. A little is put behind that, as a stream of Node's
+            // would take it, so that the peer's end is noticed.
+            let most = match input {
+                Some(left) if left.has_room() => self.high_water,
+                Some(_) => 0,
+                None => usize::MAX,
+            };
             let (remote, handed) = (&threaded.remote, threaded.handed);
-            let news = pool.threads.take_news(remote, handed, input.is_none());
-            let has_input = !news.arrived.is_empty() && !discards;
+            let news = pool.threads.take_news(remote, handed, most);
+            let has_input = input.is_none() && !news.arrived.is_empty() && !discards;
             if has_input {
                 *input = Some(Box::new(Input::aside(news.arrived, self.high_water)));
+            } else if let Some(left) = input.as_mut().filter(|_| !news.arrived.is_empty()) {
+                left.append(&news.arrived, true);
             }
             threaded.note(news.progress);
             pool.recount(threaded);
             self.queued.set(id, threaded.shown as f64);
             let progress = mem::take(&mut threaded.is_due).then_some(threaded.shown);
-            (progress, has_input, news.is_over)
+            (progress, has_input, news.is_over, news.is_reset)
         });
-        let Some((progress, has_input, is_over)) = news else {
+        let Some((progress, has_input, is_over, is_reset)) = news else {
             return;
         };
         // Before what may be an answer to it.
@@ -277,7 +285,14 @@ impl Driver {
         if has_input && self.is_current(id, serial) {
             self.tell_input(environment, id, serial);
         }
-        if is_over {
+        if is_over && has_input && !is_reset {
+            // It would be read in the next turn of the loop.
+            self.with_link(id, |link| {
+                if link.serial == serial {
+                    self.make_ready(id, link);
+                }
+            });
+        } else if is_over {
             self.tell_end(id, serial);
         }
     }
@@ -295,24 +310,22 @@ impl Driver {
         }
     }
 
-    /// Tells how the connection has ended, once, and only when there is nothing before that.
+    /// Tells how the connection has ended, once, and only when there is nothing before that; unless the peer has ended
+    /// and JavaScript is merely slow.
     fn tell_end(&self, id: usize, serial: u64) {
-        let ending = self.with_threaded(id, serial, |threaded, input, told_error| {
-            if input.is_some() {
-                return None;
-            }
+        let told = self.with_threaded(id, serial, |threaded, input, told_error| {
             let ending = threaded.remote.ending()?;
-            let was_told = match ending {
-                Ending::Error(_) | Ending::WriteError(_) => mem::replace(told_error, true),
-                Ending::Peer => mem::replace(&mut threaded.told_end, true),
+            let (event, detail, was_told) = match (ending, input) {
+                (Ending::Peer, None) => (EOF, 0, &mut threaded.told_end),
+                (Ending::Peer, Some(left)) if left.has_room() => (EOF, 1, &mut threaded.told_end),
+                (_, Some(_)) => return None,
+                (Ending::Error(errno), None) => (ERROR, errno, told_error),
+                (Ending::WriteError(errno), None) => (WRITE_ERROR, errno, told_error),
             };
-            (!was_told).then_some(ending)
+            (!mem::replace(was_told, true)).then_some((event, detail))
         });
-        match ending.flatten() {
-            Some(Ending::Error(errno)) => self.dispatch(id, ERROR, errno),
-            Some(Ending::WriteError(errno)) => self.dispatch(id, WRITE_ERROR, errno),
-            Some(Ending::Peer) => self.dispatch(id, EOF, 0),
-            None => {}
+        if let Some((event, detail)) = told.flatten() {
+            self.dispatch(id, event, detail);
         }
     }
 

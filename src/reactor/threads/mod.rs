@@ -147,9 +147,9 @@ impl Threads {
         self.ready.take(room)
     }
 
-    /// The news of one of them; what was read only if that is wanted (`with_input`) and it is not paused.
-    pub fn take_news(&self, remote: &Remote, handed: u64, with_input: bool) -> News {
-        let news = remote.take_news(handed, with_input);
+    /// The news of one of them; what was read only if that is no more than `most` bytes and it is not paused.
+    pub fn take_news(&self, remote: &Remote, handed: u64, most: usize) -> News {
+        let news = remote.take_news(handed, most);
         if !news.arrived.is_empty() {
             self.resume(remote);
             self.feed();

@@ -53,6 +53,8 @@ pub struct News {
     pub progress: Progress,
     /// Whether the connection has ended or is broken; see [`Remote::ending`].
     pub is_over: bool,
+    /// Whether it is broken, or ended only because it was reset.
+    pub is_reset: bool,
 }
 
 /// How far writing has come.
@@ -144,14 +146,15 @@ impl Remote {
         self.state().handled == handed
     }
 
-    /// Takes the news: of what was read if that is wanted and the connection is not paused.
-    pub(super) fn take_news(&self, handed: u64, with_input: bool) -> News {
+    /// Takes the news: of what was read if it is not more than wanted and the connection is not paused.
+    pub(super) fn take_news(&self, handed: u64, most: usize) -> News {
         let mut state = self.state();
         state.is_listed = false;
         let connection = state.connection.as_ref();
         let is_paused = connection.is_some_and(|it| it.paused);
         let is_over = connection.is_some_and(|it| it.has_ended() || it.error().is_some());
-        let arrived = if with_input && !is_paused {
+        let is_reset = connection.is_some_and(|it| it.error().is_some() || it.was_reset());
+        let arrived = if state.arrived.len() <= most && !is_paused {
             state.take_arrived(&self.ready)
         } else {
             Vec::new()
@@ -160,6 +163,7 @@ impl Remote {
             arrived,
             progress: state.progress(handed),
             is_over,
+            is_reset,
         }
     }
 

@@ -71,7 +71,7 @@ impl Rig {
         let mut bytes = Vec::new();
         while bytes.len() < length {
             self.listed();
-            bytes.append(&mut self.threads.take_news(remote, 0, true).arrived);
+            bytes.append(&mut self.threads.take_news(remote, 0, usize::MAX).arrived);
         }
         bytes
     }
@@ -171,8 +171,8 @@ fn what_arrives_is_news_until_it_is_taken() {
     first_peer.write_all(b"one").unwrap();
     assert_eq!(rig.listed(), [0]);
     assert!(first.has_news());
-    assert!(rig.threads.take_news(&first, 0, false).arrived.is_empty());
-    assert_eq!(rig.threads.take_news(&first, 0, true).arrived, b"one");
+    assert!(rig.threads.take_news(&first, 0, 0).arrived.is_empty());
+    assert_eq!(rig.threads.take_news(&first, 0, usize::MAX).arrived, b"one");
     assert!(!first.has_news());
     assert_eq!(first.counters(0), (3, 0));
 
@@ -191,7 +191,7 @@ fn what_is_there_already_can_be_looked_at() {
     let connection = Connection::duplicate(ours.as_raw_fd()).unwrap();
     let remote = rig.threads.open(0, 1, false, connection).unwrap();
     rig.threads.look(&remote, &mut [0; 1000]);
-    let news = rig.threads.take_news(&remote, 0, true);
+    let news = rig.threads.take_news(&remote, 0, usize::MAX);
     assert_eq!(news.arrived, b"early");
     assert!(news.is_over);
     assert_eq!(remote.ending(), Some(Ending::Peer));
@@ -215,10 +215,10 @@ fn a_connection_that_nobody_takes_from_is_not_read_on_and_holds_up_no_other() {
 
     // Goes on when it is taken from.
     rig.threads.resume(&slow);
-    let mut taken = held + rig.threads.take_news(&slow, 0, true).arrived.len();
+    let mut taken = held + rig.threads.take_news(&slow, 0, usize::MAX).arrived.len();
     while taken < LENGTH {
         rig.listed();
-        taken += rig.threads.take_news(&slow, 0, true).arrived.len();
+        taken += rig.threads.take_news(&slow, 0, usize::MAX).arrived.len();
     }
     assert_eq!(taken, LENGTH);
     drop((writer.join(), quick_writer.join()));
@@ -243,7 +243,7 @@ fn a_paused_connection_is_not_read_and_does_not_end_before_it_is() {
     assert_eq!(rig.receive(&remote, 5), b"later");
     while remote.ending().is_none() {
         rig.listed();
-        rig.threads.take_news(&remote, 0, true);
+        rig.threads.take_news(&remote, 0, usize::MAX);
     }
     assert_eq!(remote.ending(), Some(Ending::Peer));
 }
@@ -271,7 +271,10 @@ fn what_the_kernel_does_not_take_counts_as_waiting_and_its_progress_is_news() {
     let (remote, mut peer) = rig.open(0);
     rig.hand_over(&remote, &vec![1; LENGTH]);
     assert_eq!(rig.listed(), [0]);
-    let before = rig.threads.take_news(&remote, LENGTH as u64, true).progress;
+    let before = rig
+        .threads
+        .take_news(&remote, LENGTH as u64, usize::MAX)
+        .progress;
     assert!(before.queued > 0 && before.queued < LENGTH);
     assert_eq!(before.handled, LENGTH as u64);
     let (_, counted) = remote.counters(LENGTH as u64);
@@ -280,7 +283,10 @@ fn what_the_kernel_does_not_take_counts_as_waiting_and_its_progress_is_news() {
     let reader = thread::spawn(move || read(&mut peer, LENGTH));
     loop {
         rig.listed();
-        let progress = rig.threads.take_news(&remote, LENGTH as u64, true).progress;
+        let progress = rig
+            .threads
+            .take_news(&remote, LENGTH as u64, usize::MAX)
+            .progress;
         if progress.queued == 0 {
             break;
         }
@@ -298,7 +304,10 @@ fn much_that_is_under_way_counts_as_waiting_until_it_is_dealt_with() {
     assert_eq!(remote.progress(much as u64).queued, much);
     rig.hand_over(&remote, &vec![2; much]);
     assert_eq!(rig.listed(), [0]);
-    let progress = rig.threads.take_news(&remote, much as u64, true).progress;
+    let progress = rig
+        .threads
+        .take_news(&remote, much as u64, usize::MAX)
+        .progress;
     assert_eq!((progress.handled, progress.queued), (much as u64, 0));
 }
 
@@ -349,7 +358,7 @@ fn a_reset_is_an_end_behind_what_is_not_taken_yet() {
         thread::yield_now();
     }
     assert_eq!(remote.ending(), None);
-    let news = rig.threads.take_news(&remote, 0, true);
+    let news = rig.threads.take_news(&remote, 0, usize::MAX);
     assert_eq!(
         (news.arrived.as_slice(), news.is_over),
         (&b"last words"[..], true)
@@ -387,7 +396,7 @@ fn all_connections_together_are_not_read_ahead_without_bound() {
         for id in rig.listed() {
             let count = rig
                 .threads
-                .take_news(&connections[id], 0, true)
+                .take_news(&connections[id], 0, usize::MAX)
                 .arrived
                 .len();
             taken[id] += count;
