@@ -134,7 +134,7 @@ impl Exact {
 
     /// Whether it stands as a new one does, so that any other decompressor can go on.
     pub(super) fn is_between_blocks(&self) -> bool {
-        self.mode == Mode::BlockHeader && self.held_bits == 0 && !self.is_last_block
+        self.mode == Mode::BlockHeader && self.held_bits == 0
     }
 
     /// Decompresses a frame, and the end of the message with the last one.

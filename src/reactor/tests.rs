@@ -448,6 +448,8 @@ fn a_socket_is_reported_until_it_is_read_or_not_asked_for_any_more() {
     peer.write_all(b"later").unwrap();
     change(&readiness, &connection, Ready::READ, Ready::NOTHING);
     assert_eq!(collect(&mut readiness), []);
+    drop(peer);
+    assert_eq!(collect(&mut readiness), []);
 }
 
 #[test]
@@ -480,4 +482,24 @@ fn a_socket_whose_peer_has_hung_up_is_readable() {
     drop(peer);
     let events = collect(&mut readiness);
     assert!(matches!(events[..], [Event { ready, .. }] if ready.read));
+}
+
+#[test]
+fn a_socket_whose_connection_broke_is_to_be_read_and_written_whatever_was_asked_for() {
+    let mut readiness = Readiness::new().unwrap();
+    let (mut connection, peer) = pair();
+    let write = Ready {
+        read: false,
+        write: true,
+    };
+    let socket = connection.socket();
+    readiness.change(socket, 1, Ready::NOTHING, write).unwrap();
+    connection.send(&[IoSlice::new(b"never read")]);
+    drop(peer);
+    let broken = Event {
+        token: 1,
+        ready: BOTH,
+        broken: true,
+    };
+    assert_eq!(collect(&mut readiness), [broken]);
 }

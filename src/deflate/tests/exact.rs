@@ -5,7 +5,7 @@
 
 use super::{deflate, deflater, inflate, inflater, json, noise};
 use crate::deflate::budget::Budget;
-use crate::deflate::exact::Exact;
+use crate::deflate::exact::{Exact, Run};
 use crate::deflate::history::History;
 use crate::deflate::{DeflateOptions, Deflater, InflateError, InflateOptions, Inflater, Pool};
 
@@ -77,6 +77,17 @@ impl Bits {
         self.code(symbol, 5);
         self.low_first(distance - least, extra);
         self
+    }
+
+    /// The header of a block with codes of its own, with how many lengths of literals and lengths, of distances, and of
+    /// code lengths follow.
+    fn dynamic(symbols: usize, distances: usize, lengths: usize) -> Self {
+        let mut bits = Self::default();
+        bits.low_first(4, 3);
+        bits.low_first(symbols - 257, 5);
+        bits.low_first(distances - 1, 5);
+        bits.low_first(lengths - 4, 4);
+        bits
     }
 
     /// A distance that no code stands for.
@@ -275,6 +286,59 @@ fn decompress_slowly(payload: &[u8], size: usize) -> Result<Vec<u8>, InflateErro
     }
     assert!(exact.is_between_blocks());
     Ok(out)
+}
+
+/// Has the slow decompressor write one frame that does not end its message.
+fn write_slowly(frame: &[u8]) -> Result<Run, InflateError> {
+    let mut history = History::new(32 * 1024, Vec::new());
+    let mut budget = Budget::new(0, 0);
+    Exact::new().write_frame(frame, false, &mut history, &mut budget, &mut Vec::new())
+}
+
+#[test]
+fn codes_that_no_compressor_writes_are_refused_where_zlib_refuses_them() {
+    let too_many = "too many length or distance symbols";
+    // Without any code for lengths, zlib reads a length of 0 for each bit.
+    let mut no_lengths = Bits::dynamic(257, 1, 4);
+    no_lengths.low_first(0, 4 * 3);
+    no_lengths.bytes.extend([0; 258 / 8]);
+    // Codes of one bit for the end of the block, for a match, and for the only distance.
+    let mut one_distance = Bits::dynamic(258, 1, 18);
+    for place in 0..18 {
+        let (times_11_to_138, one) = (2, 17);
+        let has_code = place == times_11_to_138 || place == one;
+        one_distance.low_first(usize::from(has_code), 3);
+    }
+    for times in [138, 256 - 138] {
+        one_distance.code(1, 1);
+        one_distance.low_first(times - 11, 7);
+    }
+    one_distance.code(0, 3);
+    one_distance.code(1, 1);
+    one_distance.code(1, 1);
+
+    for (bits, message) in [
+        (Bits::dynamic(287, 1, 4), Some(too_many)),
+        (Bits::dynamic(257, 31, 4), Some(too_many)),
+        (Bits::dynamic(286, 30, 4), None),
+        (no_lengths, Some("invalid code -- missing end-of-block")),
+        (one_distance, Some("invalid distance code")),
+    ] {
+        let expected = message.map_or(Ok(Run::Done), |text| Err(InflateError::data(Some(text))));
+        assert_eq!(write_slowly(&bits.bytes), expected, "{message:?}");
+    }
+}
+
+#[test]
+fn only_what_follows_the_final_block_ends_the_stream() {
+    let mut last = Bits::default();
+    last.low_first(3, 3);
+    let last = last.end();
+    assert_eq!(write_slowly(&last), Ok(Run::Done));
+    assert_eq!(
+        write_slowly(&[&last[..], &[1]].concat()),
+        Ok(Run::StreamEnded)
+    );
 }
 
 #[test]
