@@ -249,8 +249,11 @@ fn input_that_is_put_aside_continues_where_it_was_left() {
         let step = input.next(&mut inbound, &mut scratch);
         assert_eq!(payload(step, input.bytes(&scratch)), expected);
     }
+    assert!(input.has_room());
     assert_eq!(input.next(&mut inbound, &mut scratch), Step::UsedUp);
     assert!(input.is_used_up());
+    // What would come behind it would never be decoded.
+    assert!(!input.has_room());
     assert!(input.unread(&scratch).is_empty());
 }
 
