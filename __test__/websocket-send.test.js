@@ -6,8 +6,17 @@ const { describe, it } = require('node:test');
 const vm = require('node:vm');
 
 const WebSocket = require('./support/package.js');
-const { OPCODE } = require('./support/frames.js');
-const { collect, openPair, openServer, startClient, urlOf } = require('./support/pair.js');
+const { OPCODE, frame, maskedFrame } = require('./support/frames.js');
+const {
+  closeOf,
+  collect,
+  logEvents,
+  openPair,
+  openServer,
+  startClient,
+  turn,
+  urlOf
+} = require('./support/pair.js');
 const { connectRaw, serveRaw } = require('./support/raw-peer.js');
 
 const bytes = (...values) => Uint8Array.from(values);
@@ -148,6 +157,103 @@ describe('what is sent', () => {
         message: 'WebSocket is not open: readyState 0 (CONNECTING)'
       });
     }
+  });
+});
+
+/** A Blob that cannot be read. */
+function unreadable(error) {
+  const blob = new Blob(['never seen']);
+  blob.arrayBuffer = () => Promise.reject(error);
+  return blob;
+}
+
+describe('a Blob that cannot be read', () => {
+  for (const role of ['client', 'server']) {
+    const other = role === 'client' ? 'server' : 'client';
+
+    for (const method of ['send', 'ping', 'pong']) {
+      it(`ends the connection with its error when it is given to ${method}(), by the ${role}`, async (t) => {
+        const pair = await openPair(t);
+        const ws = pair[role];
+        const unread = new Error('the file is gone');
+        const log = logEvents(ws, ['error', 'close'], (event, value) => [
+          event,
+          value,
+          ws.readyState
+        ]);
+        const note = (name) => (error) => log.push([name, error, ws.readyState]);
+        const arrived = logEvents(
+          pair[other],
+          ['message', 'ping', 'pong', 'error'],
+          (event, data) => [event, String(data)]
+        );
+        const ended = closeOf(pair[other]);
+
+        ws.send('before');
+        ws[method](unreadable(unread), note(method));
+        ws.send('behind it', note('what waits'));
+        ws.send(unreadable(new Error('not looked at')), note('another Blob'));
+        assert.deepStrictEqual(await closeOf(ws), [1006, Buffer.alloc(0)]);
+
+        assert.deepStrictEqual(log, [
+          [method, unread, WebSocket.OPEN],
+          ['what waits', unread, WebSocket.OPEN],
+          ['another Blob', unread, WebSocket.OPEN],
+          ['error', unread, WebSocket.CLOSING],
+          ['close', 1006, WebSocket.CLOSED]
+        ]);
+        assert.deepStrictEqual(await ended, [1006, Buffer.alloc(0)]);
+        assert.deepStrictEqual(arrived, [['message', 'before']]);
+      });
+    }
+  }
+
+  it('leaves the peer time to say the rest, until closeTimeout is over', async (t) => {
+    const wss = await openServer(t, { closeTimeout: 1000 });
+    const [[server], { socket, frames }] = await Promise.all([
+      once(wss, 'connection'),
+      connectRaw(t, wss, { allowHalfOpen: true })
+    ]);
+    server.on('error', () => {});
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    server.send(unreadable(new Error('the file is gone')));
+    assert.strictEqual(await frames.next(), null);
+    socket.write(maskedFrame({ payload: 'the rest' }));
+    assert.strictEqual(String((await once(server, 'message'))[0]), 'the rest');
+
+    t.mock.timers.tick(999);
+    assert.strictEqual(server._socket.destroyed, false);
+    t.mock.timers.tick(1);
+    assert.strictEqual(server._socket.destroyed, true);
+    assert.deepStrictEqual(await closeOf(server), [1006, Buffer.alloc(0)]);
+  });
+
+  it('makes no error event when the connection has closed in the meantime', async (t) => {
+    const { client } = await openPair(t);
+    const log = logEvents(client, ['error', 'close']);
+    const blob = new Blob(['never seen']);
+    let fail;
+    blob.arrayBuffer = () => new Promise((resolve, reject) => (fail = reject));
+    const told = new Promise((resolve) => client.send(blob, resolve));
+    client.terminate();
+    await once(client, 'close');
+    const unread = new Error('the file is gone');
+    fail(unread);
+
+    assert.strictEqual(await told, unread);
+    await turn();
+    assert.deepStrictEqual(log, ['close']);
+  });
+
+  it('makes no second error event, nor does what comes after it', async (t) => {
+    const { client, server } = await openPair(t);
+    const log = logEvents(client, ['error'], (event, error) => error.message);
+    const closed = closeOf(client);
+    client.send(unreadable(new Error('the file is gone')));
+    client.once('error', () => server._socket.end(frame({ payload: 'x', rsv2: true })));
+    await closed;
+
+    assert.deepStrictEqual(log, ['the file is gone']);
   });
 });
 

@@ -60,10 +60,11 @@ function message(firstLine, fields) {
  *
  * @param {import('node:test').TestContext} t
  * @param {{address(): {port: number}}} server
+ * @param {net.SocketConstructorOpts} [options]
  * @returns {net.Socket}
  */
-function dial(t, server) {
-  const socket = net.connect(server.address().port, '127.0.0.1');
+function dial(t, server, options) {
+  const socket = net.connect({ port: server.address().port, host: '127.0.0.1', ...options });
 
   socket.on('error', () => {});
   socket.setNoDelay();
@@ -98,10 +99,15 @@ async function refusalTo(t, server, request) {
  * @param {{address(): {port: number}}} server
  * @param {object} [request] see {@link handshakeRequest}
  * @param {Buffer} [request.follow] bytes that follow the request in the same write
+ * @param {boolean} [request.allowHalfOpen] whether its side stays open when the server has ended its own
  * @returns {Promise<{socket: net.Socket, response: string, frames: FrameReader}>}
  */
-async function connectRaw(t, server, { follow = Buffer.alloc(0), ...request } = {}) {
-  const socket = dial(t, server);
+async function connectRaw(
+  t,
+  server,
+  { follow = Buffer.alloc(0), allowHalfOpen = false, ...request } = {}
+) {
+  const socket = dial(t, server, { allowHalfOpen });
   let answer = Buffer.alloc(0);
 
   socket.write(Buffer.concat([Buffer.from(handshakeRequest(request)), follow]));
