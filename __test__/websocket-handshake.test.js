@@ -78,9 +78,12 @@ describe('a handshake that succeeds', () => {
   });
 
   it('works with version 8 of the protocol', async (t) => {
-    const { client, request } = await openPair(t, { client: { protocolVersion: 8 } });
+    const { client, server, request } = await openPair(t, { client: { protocolVersion: 8 } });
     assert.strictEqual(request.headers['sec-websocket-version'], '8');
     client.send('old');
+    assert.deepStrictEqual(await once(server, 'message'), [Buffer.from('old'), false]);
+    server.send('and back');
+    assert.deepStrictEqual(await once(client, 'message'), [Buffer.from('and back'), false]);
   });
 
   it('goes through http.request, as that is patched at the moment', async (t) => {
@@ -129,6 +132,22 @@ describe('a handshake that succeeds', () => {
           : callback(null, '127.0.0.1', 4)
     });
     await once(client, 'open');
+  });
+
+  it('asks for addresses of the family of the options', async (t) => {
+    for (const family of [4, 6]) {
+      let asked;
+      const client = startClient(t, 'ws://example.invalid/', {
+        family,
+        lookup(host, options, callback) {
+          asked = [host, options.family];
+          callback(new Error('no address'));
+        }
+      });
+
+      assertFailed(await failureOf(client), 'no address');
+      assert.deepStrictEqual(asked, ['example.invalid', family]);
+    }
   });
 
   it('comes from the localAddress of the options', async (t) => {
