@@ -2,6 +2,7 @@
 
 const assert = require('node:assert');
 const { once } = require('node:events');
+const fs = require('node:fs');
 const http = require('node:http');
 const https = require('node:https');
 const net = require('node:net');
@@ -35,9 +36,10 @@ async function redirectTo(t, location, server) {
  *
  * @param {import('node:test').TestContext} t
  * @param {() => string} [location]
+ * @param {http.Server} [listening]
  */
-async function redirectWithin(t, location = () => '/final') {
-  const server = await openHttpServer(t);
+async function redirectWithin(t, location = () => '/final', listening = undefined) {
+  const server = listening ?? (await openHttpServer(t));
   const wss = new WebSocket.Server({ noServer: true });
   t.after(() => wss.clients.forEach((ws) => ws.terminate()));
 
@@ -51,6 +53,34 @@ async function redirectWithin(t, location = () => '/final') {
   return { server, wss };
 }
 
+/**
+ * An HTTP server on a Unix socket, and its addresses.
+ *
+ * @param {import('node:test').TestContext} t
+ */
+async function openOnSocket(t) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'redirects-'));
+  const file = path.join(folder, 'server.sock');
+  const server = http.createServer();
+
+  t.after(() => {
+    server.close();
+    fs.rmSync(folder, { recursive: true, force: true });
+  });
+  server.listen(file);
+  await once(server, 'listening');
+
+  return { server, addressOf: (requested) => `ws+unix:${file}:${requested}`, host: 'localhost' };
+}
+
+/** The same on a port. */
+async function openOnPort(t) {
+  const server = await openHttpServer(t);
+  const address = urlOf(server);
+
+  return { server, addressOf: (requested) => address + requested, host: new URL(address).host };
+}
+
 /** Connects through redirects and gives what the last server was asked. */
 async function followed(t, wss, url, options, prepare = () => {}) {
   const client = startClient(t, url, { followRedirects: true, ...options });
@@ -58,6 +88,8 @@ async function followed(t, wss, url, options, prepare = () => {}) {
   const [[, request]] = await Promise.all([once(wss, 'connection'), once(client, 'open')]);
   return { client, request };
 }
+
+const noSockets = process.platform === 'win32' && 'there are no Unix sockets';
 
 const secrets = {
   Authorization: 'Bearer token',
@@ -86,6 +118,31 @@ describe('redirects', () => {
       const { client } = await followed(t, target, urlOf(within.server));
 
       assert.strictEqual(client.url, urlOf(location ? within.server : wss, '/final'));
+    });
+  }
+
+  it('are followed to an http: address, which is a ws: address then', async (t) => {
+    const wss = await openServer(t, { path: '/final' });
+    const target = urlOf(wss, '/final');
+    const server = await redirectTo(t, target.replace('ws:', 'http:'));
+    const { client } = await followed(t, wss, urlOf(server));
+
+    assert.strictEqual(client.url, target);
+  });
+
+  for (const [what, status, header] of [
+    ['without a Location', 302, ''],
+    ['with a status that is none', 401, 'Location: /final\r\n']
+  ]) {
+    it(`are not made of an answer ${what}`, async (t) => {
+      const server = await openHttpServer(t);
+      server.on('upgrade', (request, socket) => {
+        socket.end(`HTTP/1.1 ${status} Answer\r\n${header}\r\n`);
+      });
+      const client = startClient(t, urlOf(server), { followRedirects: true });
+      const { error } = await failureOf(client);
+
+      assert.strictEqual(error.message, `Unexpected server response: ${status}`);
     });
   }
 
@@ -150,6 +207,50 @@ describe('redirects', () => {
 
     assert.strictEqual(client.protocol, 'chat');
     assert.strictEqual(request.headers.origin, 'https://example.org');
+  });
+
+  it('have each request completed by finishRequest', async (t) => {
+    const { server, wss } = await redirectWithin(t);
+    const made = t.mock.method(http, 'request');
+    const given = [];
+    const { client, request } = await followed(t, wss, urlOf(server, '/'), {
+      finishRequest(unsent, websocket) {
+        given.push([unsent, unsent.path, websocket]);
+        unsent.setHeader('X-Hop', given.length);
+        unsent.end();
+      }
+    });
+
+    const [first, second] = made.mock.calls.map(({ result }) => result);
+    assert.notStrictEqual(first, second);
+    assert.strictEqual(given.length, 2);
+    assert.ok(given[0][0] === first && given[1][0] === second);
+    assert.deepStrictEqual([given[0][1], given[1][1]], ['/', '/final']);
+    assert.ok(given.every(([, , websocket]) => websocket === client));
+    assert.strictEqual(request.headers['x-hop'], '2');
+  });
+
+  it('have the handshakeTimeout set on each connection', async (t) => {
+    const server = await openHttpServer(t);
+    const made = t.mock.method(http, 'request');
+    const silent = new Promise((resolve) => {
+      server.on('upgrade', (request, socket) => {
+        socket.on('error', () => {});
+        if (request.url === '/silence') resolve();
+        else socket.end('HTTP/1.1 302 Found\r\nLocation: /silence\r\n\r\n');
+      });
+    });
+    const options = { followRedirects: true, handshakeTimeout: 600_000 };
+    const client = startClient(t, urlOf(server), options);
+    await silent;
+
+    const [first, last] = made.mock.calls.map(({ result }) => result.socket);
+    assert.notStrictEqual(first, last);
+    assert.strictEqual(first.destroyed, true);
+    assert.strictEqual(last.timeout, 600_000);
+    const failed = failureOf(client);
+    last.emit('timeout');
+    assert.strictEqual((await failed).error.message, 'Opening handshake has timed out');
   });
 
   it('give each request the handshakeTimeout anew', async (t) => {
@@ -252,27 +353,58 @@ describe('confidential headers', () => {
     assert.strictEqual(request.headers.host, 'example.org');
   });
 
-  it(
-    'do not go from TCP to a Unix socket, nor back',
-    { skip: process.platform === 'win32' },
-    async (t) => {
-      const file = path.join(os.tmpdir(), `redirects-${process.pid}.sock`);
-      const server = http.createServer();
-      const wss = new WebSocket.Server({ server });
-      server.listen(file);
-      await once(server, 'listening');
-      t.after(() => {
-        wss.clients.forEach((ws) => ws.terminate());
-        server.close();
+  for (const [way, openFirst, openLast] of [
+    ['from TCP to a Unix socket', openOnPort, openOnSocket],
+    ['from a Unix socket to TCP', openOnSocket, openOnPort],
+    ['from a Unix socket to another', openOnSocket, openOnSocket]
+  ]) {
+    it(`do not go ${way}`, { skip: noSockets }, async (t) => {
+      const first = await openFirst(t);
+      const last = await openLast(t);
+      const target = last.addressOf('/final');
+      await redirectWithin(t, () => target, first.server);
+      const { wss } = await redirectWithin(t, undefined, last.server);
+      const address = first.addressOf('/');
+      const { client, request } = await followed(t, wss, address, { headers: secrets });
+
+      assert.strictEqual(client.url, target);
+      assert.strictEqual(request.url, '/final');
+      assert.strictEqual(request.headers.authorization, undefined);
+      assert.strictEqual(request.headers.cookie, undefined);
+      assert.strictEqual(request.headers.host, last.host);
+      assert.strictEqual(request.headers['x-other'], '1');
+    });
+  }
+
+  it('tell a host from a Unix socket of the same name', async (t) => {
+    const [host, socket] = ['ws://localhost', 'ws+unix:localhost:'];
+
+    for (const [first, last] of [
+      [host, socket],
+      [socket, host]
+    ]) {
+      const { server, wss } = await redirectWithin(t, () => `${last}/final`);
+      const { request } = await followed(t, wss, `${first}/`, {
+        createConnection: () => net.connect(server.address().port, '127.0.0.1'),
+        headers: secrets
       });
-      const redirecting = await redirectTo(t, `ws+unix:${file}:/`);
-      const { request } = await followed(t, wss, urlOf(redirecting), { headers: secrets });
 
       assert.strictEqual(request.headers.authorization, undefined);
       assert.strictEqual(request.headers.cookie, undefined);
       assert.strictEqual(request.headers.host, 'localhost');
     }
-  );
+  });
+
+  it('stay with the request on the same Unix socket', { skip: noSockets }, async (t) => {
+    const { server, addressOf } = await openOnSocket(t);
+    const { wss } = await redirectWithin(t, () => addressOf('/final'), server);
+    const { client, request } = await followed(t, wss, addressOf('/'), { headers: secrets });
+
+    assert.strictEqual(client.url, addressOf('/final'));
+    assert.strictEqual(request.headers.authorization, 'Bearer token');
+    assert.strictEqual(request.headers.cookie, 'a=b');
+    assert.strictEqual(request.headers.host, 'example.org');
+  });
 });
 
 describe("the 'redirect' event", () => {
