@@ -71,6 +71,50 @@ describe('a connection over TLS', () => {
     assert.strictEqual(client._socket.getPeerCertificate().subject.CN, 'localhost');
   });
 
+  it('shows the certificate of a pfx file, whose passphrase is needed', async (t) => {
+    const wss = await openSecureServer(t, { ca: certificates.authority, requestCert: true });
+    const options = { ca: certificates.authority, ...certificates.clientFile };
+    const client = startClient(t, secureUrl(wss), options);
+    const [[server]] = await Promise.all([once(wss, 'connection'), once(client, 'open')]);
+
+    assert.strictEqual(server._socket.authorized, true);
+    assert.strictEqual(server._socket.getPeerCertificate().subject.CN, 'oxws test client');
+
+    const wrong = { ...options, passphrase: 'a guess' };
+    const { error } = await failureOf(startClient(t, secureUrl(wss), wrong));
+    assert.match(error.message, /mac verify failure/);
+  });
+
+  it('uses a cipher and a version of TLS that the options allow', async (t) => {
+    const wss = await openSecureServer(t);
+    const seen = [];
+
+    for (const ciphers of ['ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-ECDSA-CHACHA20-POLY1305']) {
+      const options = { ca: certificates.authority, ciphers, maxVersion: 'TLSv1.2' };
+      const client = startClient(t, secureUrl(wss), options);
+      await once(client, 'open');
+      seen.push([client._socket.getCipher().name, client._socket.getProtocol()]);
+    }
+
+    assert.deepStrictEqual(seen, [
+      ['ECDHE-ECDSA-AES256-GCM-SHA384', 'TLSv1.2'],
+      ['ECDHE-ECDSA-CHACHA20-POLY1305', 'TLSv1.2']
+    ]);
+  });
+
+  it('goes through the agent of the options, and has what else they say', async (t) => {
+    const wss = await openSecureServer(t);
+    const agent = new https.Agent({ ca: certificates.authority });
+    const dialled = t.mock.method(agent, 'createConnection');
+    const client = startClient(t, secureUrl(wss), { agent, maxVersion: 'TLSv1.2' });
+    await once(client, 'open');
+
+    assert.strictEqual(dialled.mock.callCount(), 1);
+    assert.strictEqual(client._socket, dialled.mock.calls[0].result);
+    assert.strictEqual(client._socket.authorized, true);
+    assert.strictEqual(client._socket.getProtocol(), 'TLSv1.2');
+  });
+
   it('tells the server the name of the host, unless servername says otherwise', async (t) => {
     const wss = await openSecureServer(t);
     const names = [];
