@@ -16,10 +16,14 @@ const closeFrame = (payload) => maskedFrame({ opcode: OPCODE.CLOSE, payload });
  *
  * @param {import('node:test').TestContext} t
  * @param {object} [options]
+ * @param {object} [request] see {@link connectRaw}
  */
-async function openToRawPeer(t, options) {
+async function openToRawPeer(t, options, request) {
   const wss = await openServer(t, options);
-  const [[server], peer] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
+  const [[server], peer] = await Promise.all([
+    once(wss, 'connection'),
+    connectRaw(t, wss, request)
+  ]);
   return { wss, server, ...peer };
 }
 
@@ -392,6 +396,26 @@ describe('closeTimeout', () => {
     const [close] = await frames.rest();
     assert.strictEqual(close.opcode, OPCODE.CLOSE);
   });
+
+  for (const [what, bytes, code, reason] of [
+    ['a bad frame', maskedFrame({ rsv2: true }), 1006, ''],
+    ['a close frame', closeFrame(closePayload(1000, 'bye')), 1000, 'bye']
+  ]) {
+    it(`ends the wait for a peer that sends ${what} and does not end its side`, async (t) => {
+      const peer = { allowHalfOpen: true };
+      const { server, socket, frames } = await openToRawPeer(t, { closeTimeout: 20 }, peer);
+      server.on('error', () => {});
+      const closed = closeOf(server);
+      socket.write(bytes);
+
+      assert.deepStrictEqual(await closed, [code, Buffer.from(reason)]);
+      assert.deepStrictEqual(
+        (await frames.rest()).map(({ opcode }) => opcode),
+        [OPCODE.CLOSE]
+      );
+      assert.strictEqual(socket.writableEnded, false);
+    });
+  }
 
   it('ends the wait of a client for a server that does not answer', async (t) => {
     const { client, server } = await openPair(t, { client: { closeTimeout: 20 } });
