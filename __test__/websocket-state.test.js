@@ -55,28 +55,75 @@ describe('the getters', () => {
       url: urlOf(wss, '/chat')
     };
     const after = { ...before, extensions: 'permessage-deflate', protocol: 'v1' };
-    const closing = states[3].bufferedAmount;
     assert.deepStrictEqual(states, [
       before,
       before,
       { ...after, readyState: WebSocket.OPEN },
-      { ...after, readyState: WebSocket.CLOSING, bufferedAmount: closing },
+      { ...after, readyState: WebSocket.CLOSING },
       { ...after, readyState: WebSocket.CLOSED }
     ]);
   });
 
-  it('of a server tell the same, but it has no address', async (t) => {
-    const { server } = await openPair(t, { protocols: 'v1' });
+  it('of a server tell the same, but it has no address, in every state', async (t) => {
+    const { client, server } = await openPair(t, {
+      server: { perMessageDeflate: true },
+      protocols: 'v1'
+    });
+    const states = [look(server)];
+    server.binaryType = 'arraybuffer';
+    server.on('close', () => states.push(look(server)));
+    client.close();
+    await once(server._socket, 'end');
+    states.push(look(server));
+    await closeOf(server);
 
-    assert.deepStrictEqual(look(server), {
+    const before = {
       binaryType: 'nodebuffer',
       bufferedAmount: 0,
-      extensions: '',
+      extensions: 'permessage-deflate',
       isPaused: false,
       protocol: 'v1',
       readyState: WebSocket.OPEN,
       url: undefined
-    });
+    };
+    const after = { ...before, binaryType: 'arraybuffer' };
+    assert.deepStrictEqual(states, [
+      before,
+      { ...after, readyState: WebSocket.CLOSING },
+      { ...after, readyState: WebSocket.CLOSED }
+    ]);
+  });
+
+  it('of a paused connection say so to the end, and count what is sent when it is too late', async (t) => {
+    const { server } = await openPair(t);
+    const states = [];
+    server.binaryType = 'fragments';
+    server.pause();
+    states.push(look(server));
+    server.close();
+    server.send('eleven more');
+    states.push(look(server));
+    server.terminate();
+    states.push(look(server));
+    await closeOf(server);
+    states.push(look(server));
+
+    const open = {
+      binaryType: 'fragments',
+      bufferedAmount: 0,
+      extensions: '',
+      isPaused: true,
+      protocol: '',
+      readyState: WebSocket.OPEN,
+      url: undefined
+    };
+    const closing = { ...open, readyState: WebSocket.CLOSING, bufferedAmount: 11 };
+    assert.deepStrictEqual(states, [
+      open,
+      closing,
+      closing,
+      { ...closing, readyState: WebSocket.CLOSED }
+    ]);
   });
 
   it('say OPEN to the listeners of connection and open', async (t) => {
