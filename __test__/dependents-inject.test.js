@@ -231,6 +231,39 @@ describe('handleUpgrade() of a plain request', () => {
   });
 });
 
+describe('a stream that has what sockets have', () => {
+  /** One that notes what it is told. */
+  function noted() {
+    const [near] = duplexPair();
+    const calls = [];
+    for (const name of ['setTimeout', 'setNoDelay', 'setKeepAlive']) {
+      near[name] = (...args) => calls.push([name, ...args]);
+    }
+    return { near, calls };
+  }
+  const expected = [['setTimeout', 0], ['setNoDelay']];
+
+  it('is told by setSocket() to have no timeout and no delay', () => {
+    const { near, calls } = noted();
+    const ws = new WebSocket(null, undefined, {});
+    ws.setSocket(near, Buffer.alloc(0), {});
+
+    assert.deepStrictEqual(calls, expected);
+    ws.terminate();
+  });
+
+  it('is told the same by handleUpgrade()', () => {
+    const { near, calls } = noted();
+    const wss = new WebSocket.Server({ noServer: true });
+    const opened = [];
+    wss.handleUpgrade(plainRequest(), near, Buffer.alloc(0), (ws) => opened.push(ws));
+
+    assert.strictEqual(opened.length, 1);
+    assert.deepStrictEqual(calls, expected);
+    opened[0].terminate();
+  });
+});
+
 describe('setSocket()', () => {
   it('takes the bytes that were read before, and emits open before they are messages', async () => {
     const [near] = duplexPair();

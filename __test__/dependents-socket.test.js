@@ -94,6 +94,38 @@ describe('_socket', () => {
     assert.strictEqual(String((await once(server, 'message'))[0]), 'still works');
   });
 
+  it('passes them on to its handle', async (t) => {
+    const { client, server } = await openPair(t);
+    for (const { _socket: socket } of [client, server]) {
+      const told = ['setNoDelay', 'setKeepAlive'].map((name) =>
+        t.mock.method(socket._handle, name)
+      );
+      socket.setNoDelay(false);
+      socket.setNoDelay();
+      socket.setKeepAlive(true, 5000);
+
+      assert.deepStrictEqual(
+        told.map(({ mock }) => mock.calls.map((call) => call.arguments)),
+        [[[false], [true]], [[true, 5]]]
+      );
+    }
+  });
+
+  it('has not finished while the connection is open, but after the closing handshake', async (t) => {
+    const { client, server } = await openPair(t);
+    const finished = () =>
+      [client, server].map(({ _socket: socket }) => socket._writableState.finished);
+    const sent = new Promise((resolve) => server.send('something', resolve));
+    await Promise.all([sent, once(client, 'message')]);
+    assert.deepStrictEqual(finished(), [false, false]);
+
+    const closed = Promise.all([closeOf(client), closeOf(server)]);
+    client.close();
+    assert.deepStrictEqual(finished(), [false, false]);
+    await closed;
+    assert.deepStrictEqual(finished(), [true, true]);
+  });
+
   it('has a descriptor of its own', { skip: process.platform === 'win32' }, async (t) => {
     const { client, server } = await openPair(t);
     const descriptors = [client._socket._handle.fd, server._socket._handle.fd];
