@@ -98,16 +98,23 @@ describe('a server with a port', () => {
 
   it('tells a plain HTTP request to upgrade', async (t) => {
     const wss = await openServer(t);
-    const response = await new Promise((resolve) => {
-      http.get({ host: '127.0.0.1', port: wss.address().port, agent: false }, resolve);
-    });
-    const body = Buffer.concat(await response.toArray()).toString();
+    const answer = await refusalTo(
+      t,
+      wss,
+      'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'
+    );
 
-    assert.strictEqual(response.statusCode, 426);
-    assert.strictEqual(response.statusMessage, 'Upgrade Required');
-    assert.strictEqual(response.headers['content-type'], 'text/plain');
-    assert.strictEqual(response.headers['content-length'], '16');
-    assert.strictEqual(body, 'Upgrade Required');
+    assert.strictEqual(
+      answer.replace(/^Date: .*\r\n/m, ''),
+      [
+        'HTTP/1.1 426 Upgrade Required',
+        'Content-Length: 16',
+        'Content-Type: text/plain',
+        'Connection: close',
+        '',
+        'Upgrade Required'
+      ].join('\r\n')
+    );
   });
 
   it('answers 400 to what is no HTTP', async (t) => {
