@@ -165,7 +165,7 @@ describe('A page in Chromium', { skip }, () => {
   ]) {
     it(`negotiates compression ${name}, and both sides understand each other`, async (t) => {
       const { page, peer } = await openPage(t, { perMessageDeflate });
-      const before = peer._socket.bytesRead;
+      const { bytesRead, bytesWritten } = peer._socket;
       echo(peer);
 
       const { extensions, same } = await page.evaluate(async () => {
@@ -182,7 +182,10 @@ describe('A page in Chromium', { skip }, () => {
       assert.strictEqual(extensions, answer);
       assert.strictEqual(peer.extensions, 'permessage-deflate');
       assert.deepStrictEqual(same, [true, true, true, true, true]);
-      assert.ok(peer._socket.bytesRead - before < 10_000, 'what the page sent was compressed');
+      const read = peer._socket.bytesRead - bytesRead;
+      const written = peer._socket.bytesWritten - bytesWritten;
+      assert.ok(read < 10_000, `what the page sent was compressed, to ${read} bytes`);
+      assert.ok(written < 10_000, `what the server sent was compressed, to ${written} bytes`);
     });
   }
 
