@@ -245,6 +245,71 @@ describe('a Blob that cannot be read', () => {
     assert.deepStrictEqual(log, ['close']);
   });
 
+  const refusing = { perMessageDeflate: { zlibDeflateOptions: { level: 99 } } };
+  for (const [what, options, blob, message] of [
+    [
+      'if it has no bytes to give',
+      {},
+      Object.assign(new Blob(['x']), { arrayBuffer: async () => null }),
+      /argument must be of type string or an instance of Buffer/
+    ],
+    [
+      'if there is no key to mask it with',
+      {
+        client: {
+          generateMask() {
+            throw new Error('no entropy');
+          }
+        }
+      },
+      new Blob(['x']),
+      /^no entropy$/
+    ],
+    [
+      'if it cannot be compressed',
+      { client: refusing, server: refusing },
+      new Blob(['x']),
+      /"options.level" is out of range/
+    ]
+  ]) {
+    it(`is one also ${what}`, async (t) => {
+      const { client } = await openPair(t, options);
+      const log = [];
+      const note = (name) => (error) => log.push([name, error, client.readyState]);
+      client.on('error', note('error'));
+      const closed = closeOf(client);
+      client.send(blob, note('send'));
+      client.send('behind it', note('what waits'));
+
+      assert.deepStrictEqual(await closed, [1006, Buffer.alloc(0)]);
+      const [[, error]] = log;
+      assert.match(error.message, message);
+      assert.deepStrictEqual(log, [
+        ['send', error, WebSocket.OPEN],
+        ['what waits', error, WebSocket.OPEN],
+        ['error', error, WebSocket.CLOSING]
+      ]);
+    });
+  }
+
+  it('ends the connection also if it throws when its turn comes, behind another', async (t) => {
+    const { client, server } = await openPair(t);
+    const thrown = new Error('thrown at once');
+    const log = logEvents(client, ['error'], (event, error) => error);
+    const arrived = logEvents(server, ['message'], (event, data) => String(data));
+    const closed = Promise.all([closeOf(client), closeOf(server)]);
+    const blob = new Blob(['never seen']);
+    blob.arrayBuffer = () => {
+      throw thrown;
+    };
+    client.send(new Blob(['readable']));
+    client.send(blob);
+    await closed;
+
+    assert.deepStrictEqual(log, [thrown]);
+    assert.deepStrictEqual(arrived, ['readable']);
+  });
+
   it('makes no second error event, nor does what comes after it', async (t) => {
     const { client, server } = await openPair(t);
     const log = logEvents(client, ['error'], (event, error) => error.message);

@@ -347,26 +347,29 @@ class Sender {
     this._bufferedBytes += frame.byteLength;
     this._state = GET_BLOB_DATA;
 
-    // What a callback throws must not end up in the promise chain, hence the ticks.
-    blob.arrayBuffer().then(
-      (bytes) => nextTick(() => this._blobRead(toBuffer(bytes), compress, frame, callback)),
-      (error) =>
+    // What goes wrong on the way to the wire, here or with what waited, counts as a failure to read it. What a callback
+    // throws must not end up in the promise chain, hence the ticks.
+    blob
+      .arrayBuffer()
+      .then((bytes) => this._blobRead(bytes, compress, frame, callback))
+      .catch((error) =>
         process.nextTick(() => {
           this._abandon(error, callback);
           this.onerror(error);
         })
-    );
+      );
   }
 
   _blobRead(bytes, compress, frame, callback) {
     if (this._socket.destroyed) {
       const error = new Error('The socket was closed while the blob was being read');
-      this._abandon(error, callback);
+      process.nextTick(() => this._abandon(error, callback));
       return;
     }
     this._bufferedBytes -= frame.byteLength;
+    const payload = toBuffer(bytes);
     this._state = DEFAULT;
-    this._perform(bytes, compress, ownFrame(frame, bytes.length), callback);
+    this._perform(payload, compress, ownFrame(frame, payload.length), callback);
     this._dequeue();
   }
 
