@@ -469,25 +469,27 @@ describe('PerMessageDeflate.cleanup', () => {
     assert.deepEqual(await compress(deflate, lines.slice(0, 1000)), first);
   });
 
-  test('lets a compress() that is under way call back once, with data or an error', async () => {
-    const deflate = negotiated();
-    const calls = [];
-    const called = new Promise((resolve) => {
-      deflate.compress(Buffer.alloc(2 ** 20, lines), true, (error, data) => {
-        calls.push(error);
-        resolve();
-        if (!error) assert.equal(frames.inflate(data).length, 2 ** 20);
-      });
+  for (const [what, data] of [
+    ['little', 'data'],
+    ['much', Buffer.alloc(2 ** 20, lines)]
+  ]) {
+    test(`tells a compress() of ${what} that is under way, at once and once`, async () => {
+      const deflate = negotiated();
+      const calls = [];
+      deflate.compress(data, true, (...args) => calls.push(args));
+      deflate.cleanup();
+      assert.equal(calls.length, 1);
+      const [[error, result]] = calls;
+      assert.equal(error.constructor, Error);
+      assert.equal(error.message, 'The deflate stream was closed while data was being processed');
+      assert.equal(result, undefined);
+
+      await compress(negotiated(), data);
+      assert.equal(calls.length, 1);
+      deflate.cleanup();
+      assert.equal(calls.length, 1);
     });
-    deflate.cleanup();
-    await called;
-    await new Promise((resolve) => setImmediate(resolve));
-    assert.equal(calls.length, 1);
-    if (calls[0]) {
-      const message = 'The deflate stream was closed while data was being processed';
-      assert.equal(calls[0].message, message);
-    }
-  });
+  }
 });
 
 describe('PerMessageDeflate concurrencyLimit', () => {

@@ -116,18 +116,45 @@ describe('A message that is kept', { skip: skip || views }, () => {
 });
 
 describe('PerMessageDeflate', { skip }, () => {
-  test('may be cleaned up while it inflates', async (t) => {
+  test('may be cleaned up while it inflates: whoever waits is told, once', async (t) => {
     const { code, stderr, stdout } = await runInChild(t, (WebSocketInChild) => {
       const { deflateRawSync } = require('node:zlib');
       const deflate = new WebSocketInChild.PerMessageDeflate();
       deflate.accept([{}]);
-      deflate.decompress(deflateRawSync(Buffer.alloc(2 ** 20)), true, () => {
-        process.stdout.write('called back');
-      });
+      const calls = [];
+      for (const size of [2 ** 20, 10]) {
+        const data = deflateRawSync(Buffer.alloc(size));
+        deflate.decompress(data, true, (error) => calls.push(`${size}: ${error.message}`));
+      }
       deflate.cleanup();
+      calls.push('cleaned up');
+      process.on('exit', () => process.stdout.write(calls.join('\n')));
     });
     assert.equal(code, 0, stderr);
-    assert.equal(stdout, 'called back');
+    assert.deepEqual(stdout.split('\n'), [
+      '1048576: The inflate stream was closed while data was being processed',
+      '10: The inflate stream was closed while data was being processed',
+      'cleaned up'
+    ]);
+  });
+
+  test('works on at once when it was cleaned up while it compresses', async () => {
+    const deflate = new PerMessageDeflate();
+    deflate.accept([{}]);
+    const compress = (data) =>
+      new Promise((resolve, reject) => {
+        deflate.compress(data, true, (error, result) => (error ? reject(error) : resolve(result)));
+      });
+    for (const data of ['little of it', 'much of it '.repeat(100_000)]) {
+      deflate.cleanup();
+      const first = await compress(data);
+      const closed = compress(data);
+      deflate.cleanup();
+      const after = compress(data);
+      await assert.rejects(closed, /The deflate stream was closed/);
+      // It refers to nothing that was compressed before.
+      assert.deepEqual(await after, first);
+    }
   });
 
   test('works on after zlib refused the options of many', async () => {
