@@ -5,8 +5,8 @@ const path = require('node:path');
 
 /**
  * Certificates for tests over TLS: an authority, a server named localhost and 127.0.0.1, and a
- * client, also in one file with its key, under a passphrase. They protect nothing; they were made once with openssl, for a hundred years, and the
- * authority's key was thrown away.
+ * client, also in one file with its key, under a passphrase. They protect nothing; they were made
+ * once with openssl, for a hundred years, and the authority's key was thrown away.
  *
  * @param {string} file
  * @returns {Buffer}
