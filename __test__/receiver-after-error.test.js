@@ -91,6 +91,20 @@ describe('Receiver, written to by its stream after an error', () => {
     ]);
   });
 
+  test('counts a chunk once that begins with an item without bytes', async () => {
+    const chunks = [frames.continuation(''), frames.continuation('')];
+    const invalid = frames.text(Buffer.from([0xff]), { fin: false });
+    const log = await pileUp([invalid, ...chunks], { maxBufferedChunks: 1 });
+    assert.deepEqual(log, [
+      'ping first',
+      '0 done',
+      '1 WS_ERR_INVALID_UTF8',
+      'error WS_ERR_INVALID_UTF8',
+      'message ',
+      '2 WS_ERR_INVALID_OPCODE'
+    ]);
+  });
+
   describe('when the masking key of the refused payload is gone', () => {
     const REFUSED = frames.close(1004, '', { mask: true });
     const TYPE_ERROR = {

@@ -46,6 +46,9 @@ const AFTER_EXCEPTION = 100;
 
 const NONE = Object.freeze([]);
 
+/** The position in a chunk of which nothing was decoded. An item without bytes may come at its very beginning. */
+const NOT_BEGUN = -1;
+
 /** The values of `_state` that something outside may ask for, as in ws. */
 const GET_INFO = 0;
 const INFLATING = 5;
@@ -115,7 +118,7 @@ class Receiver extends Writable {
     this._errored = false;
     /** The chunk at hand, how far it is decoded, and whom to tell when it is done. */
     this._chunk = EMPTY_BUFFER;
-    this._position = 0;
+    this._position = NOT_BEGUN;
     this._done = null;
     /** Chunks that still wait because of an error before them; what is written next comes after them. */
     this._backlog = NONE;
@@ -289,7 +292,7 @@ class Receiver extends Writable {
     if (this._backlog.length === 0) this._backlog = NONE;
     this._isInput = chunk === INPUT;
     this._chunk = this._isInput ? EMPTY_BUFFER : chunk;
-    this._position = 0;
+    this._position = NOT_BEGUN;
   }
 
   /** Decodes on from where the chunk at hand was left, and delivers what is found. */
@@ -335,7 +338,7 @@ class Receiver extends Writable {
       this._isInput = false;
       this._chunk = this._rest;
       this._rest = EMPTY_BUFFER;
-      this._position = 0;
+      this._position = NOT_BEGUN;
       if (this._chunk.length === 0) {
         cells[STOPPED] = USED_UP;
         return 0;

@@ -130,12 +130,12 @@ fn with_receiver<T>(call: &Call, body: impl FnOnce(&mut Inbound) -> Outcome<T>) 
     body(inbound)
 }
 
-/// `decode(id, chunk, from, base, single) -> count`: writes descriptors of what `chunk` holds from byte `from` on
-/// into the inbox at `base`; the inbox begins with the position reached and how decoding stopped.
+/// `decode(id, chunk, from, base, single) -> count`: writes descriptors of what `chunk` holds from byte `from` on, -1 for a
+/// new chunk, into the inbox at `base`; the inbox begins with the position reached and how decoding stopped.
 fn decode(call: &Call) -> Outcome<i32> {
     // SAFETY: no JavaScript runs until this function returns, and no other argument is a buffer.
     let chunk = unsafe { call.bytes(1)? };
-    let (from, base, single) = (call.size(2)?, call.size(3)?, call.flag(4)?);
+    let (from, base, single) = (call.int(2)?, call.size(3)?, call.flag(4)?);
     if base + STRIDE > call.environment.inbox.length() {
         return Err(Fault::Type(
             "receivers are written to from within each other's events too deeply",
@@ -171,21 +171,21 @@ fn keyless_payload(call: &Call) -> Outcome<f64> {
     with_receiver(call, |inbound| Ok(inbound.keyless_payload() as f64))
 }
 
-/// Decodes `chunk` from byte `from` on, a new chunk when that is 0, until it is used up, the inbox is full, one item
-/// was found (`single`), or nothing more can be told before JavaScript acted.
-pub(super) fn decode_chunk(
+/// Decodes `chunk` from byte `from` on, a new chunk when that is negative, until it is used up, the inbox is full, one
+/// item was found (`single`), or nothing more can be told before JavaScript acted.
+fn decode_chunk(
     environment: &Environment,
     inbound: &mut Inbound,
     chunk: &mut [u8],
-    from: usize,
+    from: i32,
     base: usize,
     single: bool,
 ) -> i32 {
     let inbox = &environment.inbox;
     let room = environment.room(base, single);
-    let mut position = from;
+    let mut position = usize::try_from(from).unwrap_or(0);
     let mut count = 0;
-    if from == 0 {
+    if from < 0 {
         if let Err(failure) = inbound.begin_chunk() {
             environment.put(
                 base,
