@@ -5,6 +5,7 @@ use zlib_rs::{Deflate, DeflateFlush};
 use super::error::DeflateError;
 use super::history::History;
 use super::pool::{Pool, Settings};
+use super::run::deflate_run;
 use super::{advance, window_size, MESSAGE_TAIL};
 
 /// zlib's parameters. A value out of zlib's range is brought into it.
@@ -103,6 +104,11 @@ impl Deflater {
             // zlib emits nothing for a second flush in a row, so the empty block is written here.
             out.push(0);
             out.extend_from_slice(&MESSAGE_TAIL);
+        } else if self.is_at_start() && deflate_run(input, out) {
+            // A compressor made later need not know of it.
+            if !self.no_context_takeover {
+                self.history.record(input);
+            }
         } else {
             let (settings, mut compressor) = self.take_compressor(input.len(), fin)?;
             let start = out.len();
@@ -151,6 +157,13 @@ impl Deflater {
             None => 0,
         };
         self.history.memory().saturating_add(compressor)
+    }
+
+    /// Whether nothing was compressed in this context, by a compressor that looks for matches.
+    fn is_at_start(&self) -> bool {
+        let (older, newer) = self.history.parts();
+        let looks_for_matches = self.settings.level > 0 && self.settings.strategy == 0;
+        self.compressor.is_none() && older.is_empty() && newer.is_empty() && looks_for_matches
     }
 
     fn take_compressor(

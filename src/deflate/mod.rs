@@ -28,6 +28,7 @@ mod inflater;
 mod js_number;
 pub mod params;
 mod pool;
+mod run;
 mod steps;
 
 #[cfg(test)]

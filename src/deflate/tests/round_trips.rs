@@ -184,3 +184,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_short_run_at_the_start_of_a_stream_is_no_longer_than_from_zlib() {
+    for no_context_takeover in [false, true] {
+        for byte in [0, 1, 143, 144, 200, 255] {
+            for length in 1..=20 {
+                let mut sender = deflater(no_context_takeover);
+                let mut receiver = inflater(no_context_takeover);
+                let run = vec![byte; length];
+                for fin in [false, true, true] {
+                    let payload = deflate(&mut sender, &run, fin);
+                    assert_eq!(inflate(&mut receiver, &payload, fin).unwrap(), run);
+                }
+                // What follows refers to what lies behind the run.
+                for n in 0..3 {
+                    let text = [&run[..], &json(300, n), &run].concat();
+                    let payload = deflate(&mut sender, &text, true);
+                    assert!(inflate(&mut receiver, &payload, true).unwrap() == text);
+                }
+            }
+        }
+    }
+    assert_eq!(deflate(&mut deflater(false), &[0; 5], true).len(), 5);
+}
