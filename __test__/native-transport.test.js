@@ -72,3 +72,47 @@ describe('A connection that the kernel refuses to watch', { skip: cannotRefuse }
     assert.equal(stdout, '1006\n');
   });
 });
+
+describe('A host that only looks like Node', { skip: cannotRefuse }, () => {
+  /** How many copies of its descriptor a connection has in a process with these versions. */
+  async function copiesWith(t, versions) {
+    const wss = await openServer(t);
+    const preload = `data:text/javascript,Object.assign(process.versions,${JSON.stringify(versions)})`;
+    const { code, stdout, stderr } = await runInChild(
+      t,
+      (WebSocketInChild) => {
+        const fs = require('node:fs');
+        const files = '/proc/self/fd';
+        const ws = new WebSocketInChild(process.env.TEST_URL);
+        ws.on('open', () => {
+          const { fd } = ws._socket._handle;
+          const socket = fs.readlinkSync(`${files}/${fd}`);
+          const isCopy = (other) => {
+            try {
+              return other !== String(fd) && fs.readlinkSync(`${files}/${other}`) === socket;
+            } catch {
+              return false;
+            }
+          };
+          console.log(fs.readdirSync(files).filter(isCopy).length);
+          ws.close();
+        });
+      },
+      {
+        env: {
+          TEST_URL: urlOf(wss),
+          OXWS_TRANSPORT: 'loop',
+          NODE_OPTIONS: `--import=${encodeURI(preload)}`
+        }
+      }
+    );
+    assert.equal(code, 0, stderr);
+    return Number(stdout);
+  }
+
+  test('keeps its sockets', LIMIT, async (t) => {
+    assert.equal(await copiesWith(t, {}), 1);
+    assert.equal(await copiesWith(t, { bun: '1.4.5' }), 0);
+    assert.equal(await copiesWith(t, { deno: '2.9.6' }), 0);
+  });
+});

@@ -41,9 +41,13 @@ function parseThreads(value) {
 const { OXWS_TRANSPORT, OXWS_IO_THREADS } = process.env;
 const transport = parseTransport(OXWS_TRANSPORT);
 
+/** Whether there is Node's loop under Node's sockets. Bun exports libuv's functions, too, and aborts when one is called. */
+const { bun, deno } = process.versions;
+const isNode = bun === undefined && deno === undefined;
+
 module.exports = {
   /** Whether Rust may read and write sockets. */
-  isNative: transport !== 'stream',
+  isNative: isNode && transport !== 'stream',
   /** On how many threads of its own it does so; 0: on the thread that runs JavaScript. */
   threads: transport === 'threads' ? parseThreads(OXWS_IO_THREADS) : 0
 };
