@@ -4,10 +4,10 @@
  * Soak test of compression: many short-lived connections exchange compressed messages, and the server's memory must
  * not grow with their number.
  *
- *     node bench/soak.js [--messages 2000000] [--connections 200] [--no-takeover] [--heap] [--package ws]
+ *     node bench/soak.js [--messages 2000000] [--connections 200] [--stay 400] [--no-takeover] [--heap] [--package ws]
  *
- * Two processes of this package: a server that echoes, and clients that come, exchange some thousands of messages of
- * different sizes, and leave in different ways. Each reply is compared with what was sent. The server's resident memory
+ * Two processes of this package: a server that echoes, and clients that come, exchange up to `--stay` messages of
+ * different sizes, and leave in different ways: of 200 at a time about ten thousand in all. Each reply is compared with what was sent. The server's resident memory
  * is looked at when a tenth of the messages has been exchanged, and at the end; the exit status says whether it has grown
  * by more than a tenth in between. With `--heap` it is also told what of the memory is V8's. With `--package` the server is
  * made with another package.
@@ -21,7 +21,6 @@ const { WebSocket } = require('..');
 
 const MOST_GROWTH = 0.1;
 const IN_FLIGHT = 8;
-const MOST_OF_A_CONNECTION = 4000;
 const WORDS = 'order invoice pending shipped customer berlin account monthly update total'.split(
   ' '
 );
@@ -30,6 +29,7 @@ const { values } = parseArgs({
   options: {
     messages: { type: 'string', default: '2000000' },
     connections: { type: 'string', default: '200' },
+    stay: { type: 'string', default: '400' },
     seed: { type: 'string', default: String(Date.now() % 1e6) },
     'no-takeover': { type: 'boolean', default: false },
     heap: { type: 'boolean', default: false },
@@ -88,7 +88,7 @@ async function visit(port) {
   const ws = new WebSocket(`ws://127.0.0.1:${port}`, { perMessageDeflate });
   const closed = once(ws, 'close');
   await once(ws, 'open');
-  let left = 1 + random(MOST_OF_A_CONNECTION);
+  let left = 1 + random(Number(values.stay));
   const sent = [];
   const send = () => {
     const text = message();
