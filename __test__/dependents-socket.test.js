@@ -105,7 +105,8 @@ describe('_socket', () => {
       socket.setKeepAlive(true, 5000);
 
       assert.deepStrictEqual(
-        told.map(({ mock }) => mock.calls.map((call) => call.arguments)),
+        // Node 26 passes more, which nobody has set.
+        told.map(({ mock }) => mock.calls.map((call) => call.arguments.slice(0, 2))),
         [[[false], [true]], [[true, 5]]]
       );
     }

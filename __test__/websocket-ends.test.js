@@ -4,6 +4,7 @@
 
 const assert = require('node:assert');
 const { once } = require('node:events');
+const { Readable } = require('node:stream');
 const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
@@ -11,6 +12,9 @@ const { byThread } = require('./support/internals.js');
 const { closeOf, openPair, openServer, turn } = require('./support/pair.js');
 const { OPCODE, frame, maskedFrame } = require('./support/frames.js');
 const { connectRaw, serveRaw } = require('./support/raw-peer.js');
+
+/** Whether a stream that is destroyed can still be resumed, as up to Node 25: then what it had is gone. */
+const heedsWhenDestroyed = new Readable({ read() {} }).destroy().pause().isPaused();
 
 describe('the end of a connection whose messages come each in a turn of its own', () => {
   const options = { allowSynchronousEvents: false };
@@ -111,7 +115,8 @@ describe(
     });
 
     it('does not when the receiver has nothing else to do until the socket closes', async (t) => {
-      assert.deepStrictEqual(await lengthsOf(t, [pong, large]), []);
+      const expected = heedsWhenDestroyed ? [] : [70_000];
+      assert.deepStrictEqual(await lengthsOf(t, [pong, large]), expected);
     });
   }
 );
@@ -154,7 +159,7 @@ describe('a paused connection', () => {
     client.resume();
     const [code] = await closeOf(client);
 
-    assert.strictEqual(code, 1006);
+    assert.strictEqual(code, heedsWhenDestroyed ? 1006 : 1000);
   });
 
   it('notices the end of its peer, if nothing came before that', { skip: byThread }, async (t) => {

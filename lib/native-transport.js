@@ -1,6 +1,7 @@
 'use strict';
 
 const net = require('net');
+const { Readable } = require('stream');
 
 const native = require('./native');
 const { NativeConnection, kLate, start } = require('./native-connection');
@@ -16,6 +17,9 @@ const { nextTick } = require('./timers');
 
 /** What a handle does whose bytes Rust waits for. */
 const readNothing = () => 0;
+
+/** Whether a stream that is destroyed can still be paused and resumed, as up to Node 25. */
+const heedsWhenDestroyed = new Readable({ read() {} }).destroy().pause().isPaused();
 
 /**
  * Whether a socket can be taken over: a plain one, connected, that nobody has laid hands on.
@@ -98,13 +102,14 @@ function discard(socket) {
 }
 
 /**
- * What had arrived on a paused socket when it was destroyed. As in Node, it is gone if the socket was resumed since.
+ * What had arrived on a paused socket when it was destroyed. As in Node, it is gone if the socket was resumed since and
+ * heeds that.
  *
  * @param {import('stream').Duplex} socket
  * @returns {Buffer|undefined}
  */
 function lateInput(socket) {
-  return socket.isPaused() ? socket[kLate] : undefined;
+  return socket.isPaused() || !heedsWhenDestroyed ? socket[kLate] : undefined;
 }
 
 module.exports = { discard, lateInput, takeOver };
