@@ -34,6 +34,7 @@ describe('The native binary', { skip: isOxws ? false : 'only oxws has one' }, ()
     }
 
     return {
+      folder,
       load: (file = 'index.js') => require(path.join(folder, file)),
       localFile: path.join(folder, `oxws.${platformName()}.node`),
       packageFolder: path.join(folder, 'node_modules', `oxws-${platformName()}`)
@@ -96,6 +97,22 @@ describe('The native binary', { skip: isOxws ? false : 'only oxws has one' }, ()
         return true;
       }
     );
+  });
+
+  it('is refused in one sentence where addons are forbidden, wherever it lies', async (t) => {
+    const copy = copyPackage(t);
+    const load = () =>
+      run(process.execPath, ['--no-addons', '-e', `require(${JSON.stringify(copy.folder)})`]);
+    const inOneSentence = ({ stderr }) =>
+      stderr.includes(
+        `Error: oxws cannot load its native binary for ${platformName()}: this process may not load ` +
+          'addons, so start it without --no-addons and, if it has --permission, with --allow-addons\n'
+      );
+
+    installPlatformPackage(copy, 'oxws.node', '');
+    await assert.rejects(load(), inOneSentence);
+    fs.writeFileSync(copy.localFile, '');
+    await assert.rejects(load(), inOneSentence);
   });
 
   it('comes from the platform package where no file lies beside package.json', (t) => {

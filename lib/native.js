@@ -87,6 +87,19 @@ function requirePlatformPackage(platform) {
 }
 
 /**
+ * @param {Outcome} outcome
+ * @param {string} platform
+ */
+function throwIfForbidden({ error }, platform) {
+  if (error.code !== 'ERR_DLOPEN_DISABLED') return;
+  throw new Error(
+    `oxws cannot load its native binary for ${platform}: this process may not load addons, so start it ` +
+      'without --no-addons and, if it has --permission, with --allow-addons',
+    { cause: error }
+  );
+}
+
+/**
  * Loads the addon: the file that `npm run build` leaves beside package.json, else the package that was
  * installed for this platform.
  *
@@ -101,6 +114,7 @@ function load() {
 
   const local = requireLocalFile(platform);
   if (local.binding) return local.binding;
+  throwIfForbidden(local, platform);
   if (!local.missing) {
     throw new Error(
       `oxws cannot load its native binary for ${platform}: the file ${file} is there but does not ` +
@@ -111,6 +125,7 @@ function load() {
 
   const installed = requirePlatformPackage(platform);
   if (installed.binding) return installed.binding;
+  throwIfForbidden(installed, platform);
   if (!installed.missing) {
     throw new Error(
       `oxws cannot load its native binary for ${platform}: the package ${packageName} is installed ` +
