@@ -275,3 +275,22 @@ describe('what follows a close frame', () => {
     assert.strictEqual(socket.bytesRead - before, close.length + 50_001 * message.length);
   });
 });
+
+describe('a peer that answers a close frame and ends at once', () => {
+  // Up to 1.51 libuv tells of the end together with what came before it, when its own side has ended.
+  const [major, minor] = process.versions.uv.split('.').map(Number);
+  const tellsAtOnce = major === 1 && minor < 52 && process.platform === 'linux';
+
+  it('is noticed when Node notices it', { skip: byThread }, async (t) => {
+    const { client, server } = await openPair(t, { server: { maxPayload: 10 } });
+    const order = [];
+    client.on('close', (code) => order.push(`client ${code}`));
+    server.on('close', (code) => order.push(`server ${code}`));
+    server.on('error', () => undefined);
+    client.send('more than ten bytes');
+    await Promise.all([closeOf(client), closeOf(server)]);
+
+    const expected = ['server 1006', 'client 1009'];
+    assert.deepStrictEqual(order, tellsAtOnce ? expected : expected.reverse());
+  });
+});

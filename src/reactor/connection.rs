@@ -96,12 +96,12 @@ impl Connection {
         (self.bytes_read, self.bytes_written)
     }
 
-    /// Whether the peer has reset the connection, by now.
-    pub fn is_gone(&self) -> bool {
+    /// Whether the peer has reset the connection, or both sides have ended, by now.
+    pub fn has_hung_up(&self) -> bool {
         let states = states(&[self.socket()]);
         states
             .first()
-            .is_some_and(|state| state & libc::POLLERR != 0)
+            .is_some_and(|state| state & libc::POLLHUP != 0)
     }
 
     /// Takes what was read for all that the peer sends.

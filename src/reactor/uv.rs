@@ -138,8 +138,9 @@ impl Library {
         self.on_unused.set(Some(Box::new(action)));
     }
 
-    /// Whether libuv's streams take a reset for an end when something was read before. Since 1.52 they do not.
-    pub fn takes_resets_for_ends(&self) -> bool {
+    /// Whether libuv's streams, when something was read and both sides have ended or the peer has reset the connection, take
+    /// that for the end without reading again. Since 1.52 they do not.
+    pub fn takes_hanging_up_for_end(&self) -> bool {
         self.version < 0x01_34_00
     }
 

@@ -401,12 +401,12 @@ impl Driver {
         });
     }
 
-    /// See [`Library::takes_resets_for_ends`].
-    pub(super) fn takes_resets_for_ends(&self) -> bool {
+    /// See [`Library::takes_hanging_up_for_end`].
+    pub(super) fn takes_hanging_up_for_end(&self) -> bool {
         let library = self.library.borrow();
         library
             .as_ref()
-            .is_some_and(|it| it.takes_resets_for_ends())
+            .is_some_and(|it| it.takes_hanging_up_for_end())
     }
 
     /// The memory that connections are read into.

@@ -169,7 +169,12 @@ impl Driver {
     /// A socket is ready.
     fn wake(&self, environment: &Environment, event: Event) {
         let id = id_of(event.token);
-        let Event { ready, broken, .. } = event;
+        let Event {
+            ready,
+            broken,
+            hung_up,
+            ..
+        } = event;
         let found = self.with_link(id, |link| {
             let (serial, is_full) = (link.serial, link.is_full());
             let Pump::Loop(polled) = &mut link.pump else {
@@ -199,7 +204,7 @@ impl Driver {
         };
         // In this order: a peer that has closed may have sent something before.
         if reads {
-            self.read(environment, id, serial, broken);
+            self.read(environment, id, serial, hung_up);
         }
         if writes {
             self.write(id, serial);
@@ -244,10 +249,11 @@ impl Driver {
         }
     }
 
-    /// Reads what has come, as far as it is this connection's turn, and tells JavaScript. If the peer is `gone` and has
-    /// sent something before, that ends as if it had ended well where Node's sockets have it so.
-    pub(super) fn read(&self, environment: &Environment, id: usize, serial: u64, gone: bool) {
-        let gone = gone && self.takes_resets_for_ends();
+    /// Reads what has come, as far as it is this connection's turn, and tells JavaScript. If the connection has `hung_up`
+    /// and something came before, the end is told at once, a reset as if the peer had ended well, where Node's sockets have
+    /// it so.
+    pub(super) fn read(&self, environment: &Environment, id: usize, serial: u64, hung_up: bool) {
+        let hung_up = hung_up && self.takes_hanging_up_for_end();
         let mut bytes = 0;
         for _ in 0..READS_PER_TURN {
             if bytes >= BYTES_PER_TURN || !self.is_current(id, serial) {
@@ -273,13 +279,13 @@ impl Driver {
                     bytes += count;
                     // Less came than there was room for: there is no more now.
                     if self.has_loan(id) {
-                        self.tell_gone(id, serial, gone);
+                        self.tell_hung_up(id, serial, hung_up);
                         return;
                     }
                 }
                 Read::Bytes(count) => {
                     bytes += count;
-                    self.with_link(id, |link| link.hung_up = gone && is_all);
+                    self.with_link(id, |link| link.hung_up = hung_up && is_all);
                     if !is_aside {
                         self.tell_input(environment, id, serial);
                         if self.is_current(id, serial) {
@@ -287,7 +293,7 @@ impl Driver {
                         }
                     }
                     if is_all {
-                        self.tell_gone(id, serial, gone);
+                        self.tell_hung_up(id, serial, hung_up);
                     }
                     if is_all || is_aside {
                         return;
@@ -303,8 +309,8 @@ impl Driver {
         self.dispatch(id, EOF, i32::from(has_unread == Some(true)));
     }
 
-    fn tell_gone(&self, id: usize, serial: u64, gone: bool) {
-        if !gone || !self.is_current(id, serial) {
+    fn tell_hung_up(&self, id: usize, serial: u64, hung_up: bool) {
+        if !hung_up || !self.is_current(id, serial) {
             return;
         }
         let is_wanted = self.with_link(id, |link| {

@@ -56,7 +56,9 @@ impl Pool {
         handle.keep_alive(false);
         // SAFETY: only the threads ring, and they have ended when `threads` is dropped, before `handle` is.
         let bell = unsafe { handle.bell() };
-        let threads = Threads::start(count, library.takes_resets_for_ends(), move || bell.ring())?;
+        let threads = Threads::start(count, library.takes_hanging_up_for_end(), move || {
+            bell.ring()
+        })?;
         let batches = (0..threads.count()).map(|_| Batch::default()).collect();
         Ok(Self {
             threads,

@@ -125,10 +125,10 @@ impl Driver {
             return;
         }
         for (id, serial) in mem::take(&mut *self.first.borrow_mut()) {
-            let gone = self.with_link(id, |link| {
-                link.with_connection(|connection| connection.is_gone())
+            let hung_up = self.with_link(id, |link| {
+                link.with_connection(|connection| connection.has_hung_up())
             });
-            self.read(environment, id, serial, gone.flatten() == Some(true));
+            self.read(environment, id, serial, hung_up.flatten() == Some(true));
             self.read_early.borrow_mut().push((id, serial));
         }
     }

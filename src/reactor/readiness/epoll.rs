@@ -87,5 +87,6 @@ fn event(token: u64, bits: u32) -> Event {
             write: all || bits & WRITE != 0,
         },
         broken,
+        hung_up: bits & HUNG_UP != 0,
     }
 }

@@ -107,5 +107,7 @@ fn event(found: &libc::kevent) -> Event {
             write: broken || is_write,
         },
         broken,
+        // It does not tell, nor does libuv where this is used.
+        hung_up: false,
     }
 }

@@ -47,6 +47,8 @@ pub struct Event {
     pub ready: Ready,
     /// The connection broke, as a reset does it; reading and writing tell why.
     pub broken: bool,
+    /// Nothing more will come or go, because of a reset or because both sides have ended.
+    pub hung_up: bool,
 }
 
 /// So many sockets are reported at once.
