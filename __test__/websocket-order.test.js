@@ -10,7 +10,7 @@ const WebSocket = require('./support/package.js');
 const { CapturedWire } = require('./support/captured-wire.js');
 const { runInChild } = require('./support/child.js');
 const { OPCODE, closePayload, frame, maskedFrame } = require('./support/frames.js');
-const { isOxws } = require('./support/internals.js');
+const { byThread, isOxws } = require('./support/internals.js');
 const { logEvents, openPair, openServer, startClient, urlOf } = require('./support/pair.js');
 const { connectRaw, serveRaw } = require('./support/raw-peer.js');
 
@@ -78,6 +78,35 @@ describe('messages that wait to be read', () => {
       ...['message a', 'message b', 'tick a', 'tick b'],
       ...['message c', 'message d', 'tick c', 'tick d']
     ]);
+  });
+});
+
+describe('messages read while their connection was paused', { skip: byThread }, () => {
+  it('come in one tick when it is resumed, in the context of who resumed it', async (t) => {
+    const { client, server } = await openPair(t);
+    client.pause();
+    let wanted = client._socket.bytesRead;
+    for (const name of ['a', 'b', 'c']) {
+      // Each is a chunk of its own.
+      server.send(name);
+      wanted += 3;
+      while (client._socket.bytesRead < wanted) await new Promise(setImmediate);
+    }
+    const storage = new AsyncLocalStorage();
+    const log = [];
+    const last = new Promise((resolve) => {
+      client.on('message', (data) => {
+        log.push(`${data} for ${storage.getStore()}`);
+        process.nextTick(() => log.push('tick'));
+        if (String(data) === 'c') setImmediate(resolve);
+      });
+    });
+    storage.run('whoever resumes', () => client.resume());
+    process.nextTick(() => log.push('tick after resuming'));
+    await last;
+
+    const messages = ['a', 'b', 'c'].map((name) => `${name} for whoever resumes`);
+    assert.deepStrictEqual(log, [...messages, 'tick after resuming', 'tick', 'tick', 'tick']);
   });
 });
 

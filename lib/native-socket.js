@@ -56,12 +56,13 @@ const INSTEAD = {
   },
 
   resume() {
-    native.nativeResume(this[kNative].id);
+    const isWaiting = native.nativeResume(this[kNative].id);
     if (!this._readableState.flowing) {
       this._readableState.flowing = true;
       nextTick(() => {
         if (this[kNative]) this[kNative].deliverHead();
         this.emit('resume');
+        if (isWaiting && this[kNative]) this[kNative].flow();
       });
     }
     return this;

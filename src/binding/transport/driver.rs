@@ -379,26 +379,34 @@ impl Driver {
         }
     }
 
-    /// Starts reading again, with what is left of the last input first.
-    pub fn resume(&self, id: usize) {
-        self.with_link(id, |link| {
+    /// Starts reading again, with what is left of the last input first. Says whether there is such input; it is told in
+    /// the next turn of the loop, unless JavaScript has it flow before that.
+    pub fn resume(&self, id: usize) -> bool {
+        let has_input = self.with_link(id, |link| {
             link.with_connection(|connection| connection.paused = false);
             link.stopped = false;
             link.resumed = true;
-            match &link.input {
+            let has_input = match &link.input {
                 // The dispatch under way takes care of it.
-                Some(input) if !input.is_aside() => {}
+                Some(input) if !input.is_aside() => false,
                 // So does `go_on`.
-                Some(_) if link.is_busy => {}
-                Some(_) => self.make_ready(id, link),
-                None => link.watch(false),
+                Some(_) => !link.is_busy,
+                None => {
+                    link.watch(false);
+                    false
+                }
+            };
+            if has_input {
+                self.make_ready(id, link);
             }
             if let (Pump::Thread(threaded), Some(pool)) = (&link.pump, self.pool()) {
                 if pool.resume(threaded) {
                     self.make_ready(id, link);
                 }
             }
+            has_input
         });
+        has_input == Some(true)
     }
 
     /// See [`Library::takes_hanging_up_for_end`].
@@ -493,6 +501,27 @@ impl Driver {
         }
     }
 
+    /// The same for JavaScript that tells its receiver by itself: goes on to the next chunk of what was put aside, and says
+    /// whether there is one and it is to be told right now. `is_told`: one was told before, and is done with so far.
+    pub fn flow(&self, environment: &Environment, id: usize, is_told: bool) -> bool {
+        if is_told && !self.goes_on(id, self.is_done(environment, id)) {
+            return false;
+        }
+        self.prepare(environment, id);
+        let is_wanted = self.with_link(id, |link| {
+            let is_paused = link.with_connection(|connection| connection.paused);
+            let input = link.input.as_deref_mut().filter(|input| input.is_aside());
+            let input = input.filter(|it| !it.is_used_up() && is_paused == Some(false));
+            let Some(input) = input.filter(|_| !link.is_busy) else {
+                return false;
+            };
+            input.next_chunk();
+            link.resumed = false;
+            true
+        });
+        is_wanted == Some(true)
+    }
+
     /// Whether another chunk of the input is to be told right now. If not, what is left of it is put aside.
     fn goes_on(&self, id: usize, is_done: bool) -> bool {
         let goes_on = self.with_input(id, |link, scratch| {
@@ -519,11 +548,20 @@ impl Driver {
 
     /// Tells JavaScript of `count` items, and returns whether its receiver has finished with them.
     pub(super) fn tell(&self, environment: &Environment, id: usize, count: i32) -> bool {
+        self.prepare(environment, id);
+        self.dispatch(id, READ, count);
+        self.is_done(environment, id)
+    }
+
+    /// Makes out from here on whether the receiver finishes with what it is told.
+    fn prepare(&self, environment: &Environment, id: usize) {
         environment.inbox.set(BUSY, 0);
         self.told.set(self.told.get() + 1);
         self.with_link(id, |link| link.went_on = false);
-        self.dispatch(id, READ, count);
-        // What takes a receiver no longer than a tick is over now.
+    }
+
+    /// Whether the receiver has finished with what it was told. What takes it no longer than a tick is over by now.
+    fn is_done(&self, environment: &Environment, id: usize) -> bool {
         environment.inbox.get(BUSY) == Some(0)
             || self.with_link(id, |link| link.went_on) == Some(true)
     }

@@ -63,6 +63,7 @@ raw_functions!(export:
     "nativeSendLarge" => send_large,
     "nativePause" => pause,
     "nativeResume" => resume,
+    "nativeFlow" => flow,
     "nativeDiscard" => discard,
     "nativeGoOn" => go_on,
     "nativeRef" => keep_alive,
@@ -288,10 +289,16 @@ fn discard(call: &Call) -> Outcome<()> {
     Ok(())
 }
 
-/// `nativeResume(id)`: reads again; input that was put aside is told in the next turn of the loop.
-fn resume(call: &Call) -> Outcome<()> {
-    driver(call)?.resume(call.size(0)?);
-    Ok(())
+/// `nativeResume(id) -> boolean`: reads again. Says whether there is input that was put aside; it is told in the next turn
+/// of the loop, unless it flows before.
+fn resume(call: &Call) -> Outcome<bool> {
+    Ok(driver(call)?.resume(call.size(0)?))
+}
+
+/// `nativeFlow(id, isTold) -> boolean`: whether there is a chunk of what was put aside to tell the receiver of, now; see
+/// [`Driver::flow`].
+fn flow(call: &Call) -> Outcome<bool> {
+    Ok(driver(call)?.flow(call.environment, call.size(0)?, call.flag(1)?))
 }
 
 /// `nativeGoOn(id)`: the receiver has finished with what it was told; what was put aside meanwhile is told in the next
