@@ -240,6 +240,28 @@ describe('messages of different connections', () => {
     assert.deepStrictEqual(log, [0, 1]);
   });
 
+  it('come to one just made first, and again in the next turns', { skip: byThread }, async (t) => {
+    const wss = await openServer(t);
+    const log = [];
+    const client = startClient(t, urlOf(wss));
+    const [[server]] = await Promise.all([once(wss, 'connection'), once(client, 'open')]);
+    const done = new Promise((resolve) => {
+      const answer = (name, ws) => {
+        ws.on('message', () => {
+          if (log.push(name) === 8) resolve();
+          else setImmediate(() => ws.send('answer'));
+        });
+      };
+      answer('client', client);
+      answer('server', server);
+    });
+    client.send('from the client');
+    server.send('from the server');
+    await done;
+
+    assert.deepStrictEqual(log, Array(4).fill(['client', 'server']).flat());
+  });
+
   it('keep the async context that each connection was made in', async (t) => {
     const wss = await openServer(t);
     const storage = new AsyncLocalStorage();

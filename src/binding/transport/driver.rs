@@ -64,6 +64,8 @@ pub struct Driver {
     pub(super) first: RefCell<Vec<(usize, u64)>>,
     /// Those of them that have been read in this turn.
     pub(super) read_early: RefCell<Vec<(usize, u64)>>,
+    /// Those of them, or what is left of them, that are to be told before others in the turn of this number.
+    pub(super) ahead: RefCell<(u32, Vec<(usize, u64)>)>,
     /// Connections, with their serials, that broke when something was handed over.
     pub(super) broken: RefCell<Vec<(usize, u64)>>,
     pub(super) scratch: RefCell<Vec<u8>>,
@@ -113,6 +115,7 @@ impl Driver {
             fresh: RefCell::default(),
             first: RefCell::default(),
             read_early: RefCell::default(),
+            ahead: RefCell::default(),
             broken: RefCell::default(),
             scratch: RefCell::default(),
             next_record: RefCell::default(),

@@ -68,12 +68,13 @@ impl Hub {
         }
     }
 
-    /// Calls `body` for each socket that is ready.
-    pub fn each_ready(&self, mut body: impl FnMut(Event)) {
+    /// Calls `body` for each socket that is ready, in the order in which `sort` puts them.
+    pub fn each_ready(&self, sort: impl FnOnce(&mut [Event]), mut body: impl FnMut(Event)) {
         // Taken, for JavaScript may come back here.
         let mut events = mem::take(&mut *self.events.borrow_mut());
         // It fails only when a signal interrupts it: the loop comes again.
         let _ = self.readiness.borrow_mut().collect(&mut events);
+        sort(&mut events);
         for event in events.drain(..) {
             // A panic over one connection is no reason to forget the others. There is nobody to tell: the connection
             // is left as it is.

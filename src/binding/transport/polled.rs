@@ -147,10 +147,27 @@ impl Driver {
     /// Some of the sockets are ready.
     pub(super) fn read_and_write(&self, environment: &Environment) {
         let Some(hub) = self.hub() else { return };
-        hub.each_ready(|event| {
+        let sort = |events: &mut [Event]| self.put_ahead(events);
+        hub.each_ready(sort, |event| {
             self.read_first(environment);
             self.wake(environment, event);
         });
+    }
+
+    /// Puts those ahead that were read first in the turn before. The kernel keeps the place of a socket for as long as it
+    /// finds it ready each time, but what it watches now began behind the others.
+    fn put_ahead(&self, events: &mut [Event]) {
+        let (turn, mut ahead) = self.ahead.take();
+        if turn != self.turn.get() || ahead.is_empty() {
+            return;
+        }
+        let has = |event: &Event, &(id, serial): &(usize, u64)| event.token == token(id, serial);
+        events.sort_by_cached_key(|event| {
+            let place = ahead.iter().position(|it| has(event, it));
+            place.unwrap_or(usize::MAX)
+        });
+        ahead.retain(|it| events.iter().any(|event| has(event, it)));
+        self.ahead.replace((turn.wrapping_add(1), ahead));
     }
 
     /// Has connections that the kernel would not watch told so in the next turn of the loop.

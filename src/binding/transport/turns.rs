@@ -138,11 +138,13 @@ impl Driver {
         if self.read_early.borrow().is_empty() {
             return;
         }
-        for (id, serial) in mem::take(&mut *self.read_early.borrow_mut()) {
+        let early = mem::take(&mut *self.read_early.borrow_mut());
+        for &(id, serial) in &early {
             if self.is_current(id, serial) {
                 self.with_link(id, |link| link.watch(false));
             }
         }
+        self.ahead.replace((self.turn.get(), early));
     }
 
     /// Has a connection told in the next turn of the loop.
