@@ -115,6 +115,32 @@ describe('The native binary', { skip: isOxws ? false : 'only oxws has one' }, ()
     await assert.rejects(load(), inOneSentence);
   });
 
+  it('is the one for musl where the process has musl mapped, however it is installed', (t) => {
+    if (process.platform !== 'linux') return t.skip('only Linux has several C libraries');
+    const mapped = {
+      '/lib/ld-musl-x86_64.so.1': 'musl',
+      '/lib/aarch64-linux-musl/libc.so': 'musl',
+      '/usr/lib/libc.so': 'musl',
+      '/usr/lib/x86_64-linux-gnu/libc.so.6': 'gnu',
+      '/lib64/libc-2.28.so': 'gnu'
+    };
+    const copy = copyPackage(t);
+    const file = path.join(copy.folder, 'lib/platform.js');
+    const name = `${process.platform}-${process.arch}`;
+    const { readFileSync } = fs;
+    for (const [library, which] of Object.entries(mapped)) {
+      const line = (of) => `7f0000000000-7f0000001000 r-xp 00000000 fd:00 7 ${of}\n`;
+      const maps = ['/usr/local/bin/node', library, '[heap]'].map(line).join('');
+      const read = t.mock.method(fs, 'readFileSync', (from, ...options) =>
+        from === '/proc/self/maps' ? maps : readFileSync(from, ...options)
+      );
+      delete require.cache[file];
+      const { platformName: namePlatform } = copy.load('lib/platform.js');
+      assert.strictEqual(namePlatform(), `${name}-${which}`, library);
+      read.mock.restore();
+    }
+  });
+
   it('comes from the platform package where no file lies beside package.json', (t) => {
     const copy = copyPackage(t);
     installPlatformPackage(copy, 'index.js', 'module.exports = { from: "package" };');

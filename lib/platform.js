@@ -2,6 +2,9 @@
 
 const { readFileSync } = require('fs');
 
+/** How musl is mapped: it is its own loader, which some distributions have as a link to `libc.so`. */
+const MUSL = /\/(ld-musl-[^/\n]*|libc\.so)$/m;
+
 /**
  * Whether this process runs on musl instead of glibc: the C library is mapped into it.
  *
@@ -9,7 +12,7 @@ const { readFileSync } = require('fs');
  */
 function usesMusl() {
   try {
-    return readFileSync('/proc/self/maps', 'latin1').includes('/ld-musl-');
+    return MUSL.test(readFileSync('/proc/self/maps', 'latin1'));
   } catch {
     // No /proc here. The report says the same and takes some milliseconds longer.
     const { header } = process.report.getReport();
