@@ -157,7 +157,7 @@ describe('The native binary', { skip: isOxws ? false : 'only oxws has one' }, ()
     assert.notStrictEqual(copy.load('lib/native.js').from, 'package');
   });
 
-  it('has a line in the loader, with the same names, for each platform package of npm/', () => {
+  it('has a line in the loader, and a target, with the same names, for each platform package of npm/', () => {
     const folder = path.join(directory, 'npm');
     const platforms = fs
       .readdirSync(folder)
@@ -167,6 +167,7 @@ describe('The native binary', { skip: isOxws ? false : 'only oxws has one' }, ()
 
     assert.deepStrictEqual(named(/require\('\.\.\/oxws\.([\w-]+)\.node'\)/g), platforms);
     assert.deepStrictEqual(named(/require\('oxws-([\w-]+)'\)/g), platforms);
+    assert.deepStrictEqual(Object.keys(require('../scripts/targets.js').TARGETS).sort(), platforms);
     for (const platform of platforms) {
       const manifest = require(path.join(folder, platform, 'package.json'));
       const [system, cpu] = platform.split('-');

@@ -5,6 +5,7 @@ const path = require('node:path');
 
 const { platformName } = require('../lib/platform');
 const { StepError, announce, cargo, root, runMain } = require('./steps');
+const { commandFor } = require('./targets');
 
 /**
  * Finds the addon in what cargo tells, which knows about CARGO_TARGET_DIR and the like.
@@ -26,16 +27,19 @@ function findLibrary(messages) {
 /**
  * Builds the addon and puts it where lib/native.js looks first.
  *
+ * @param {string} [platform] for which it is released; otherwise it is for this machine
  * @returns {string} the path of the addon
  */
-function build() {
+function build(platform) {
   announce('Building the native binary');
-  const { stdout } = cargo(['build', '--release', '--message-format=json-render-diagnostics'], {
+  const command = platform ? commandFor(platform) : ['build'];
+  const options = ['--release', '--message-format=json-render-diagnostics'];
+  const { stdout } = cargo([...command, ...options], {
     stdio: ['ignore', 'pipe', 'inherit'],
     maxBuffer: Infinity
   });
   const library = findLibrary(stdout.toString());
-  const binary = path.join(root, `oxws.${platformName()}.node`);
+  const binary = path.join(root, `oxws.${platform ?? platformName()}.node`);
 
   // Renamed into place: a process that has the old binary mapped keeps it, whole.
   const fresh = `${binary}.${process.pid}.tmp`;
@@ -47,4 +51,4 @@ function build() {
 
 module.exports = { build };
 
-if (require.main === module) runMain(build);
+if (require.main === module) runMain(() => build(process.argv[2]));

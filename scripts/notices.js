@@ -3,7 +3,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
-const { StepError, cargo, run } = require('./steps');
+const { cargo } = require('./steps');
 
 /** The files in which a crate says under which terms it may be passed on. */
 const NOTICE = /^(copying|copyright|licen[cs]e|notice|unlicense)([-.].*)?$/i;
@@ -11,10 +11,11 @@ const NOTICE = /^(copying|copyright|licen[cs]e|notice|unlicense)([-.].*)?$/i;
 /**
  * What the licenses of the crates ask for that are part of the binary: who wrote them, and the terms.
  *
+ * @param {string} target what Rust calls the platform of the binary
  * @returns {string} for a file beside the binary
  */
-function notices() {
-  const crates = linkedCrates().map(({ name, version, license, manifest_path: manifest }) => {
+function notices(target) {
+  const crates = linkedCrates(target).map(({ name, version, license, manifest_path: manifest }) => {
     const folder = path.dirname(manifest);
     const files = fs
       .readdirSync(folder)
@@ -40,14 +41,17 @@ function notices() {
   return `${['The binary contains these Rust crates.', ...parts].join(rule)}\n`;
 }
 
-/** @returns {object[]} the crates that are linked into the binary for this platform, as cargo describes them */
-function linkedCrates() {
-  const host = /^host: (.*)$/m.exec(output(run('rustc', ['-vV'], { stdio: 'pipe' })))?.[1];
-  if (!host) throw new StepError('rustc does not say for which platform it compiles');
-  const options = ['--locked', '--format-version', '1', '--filter-platform', host];
-  const { packages, resolve } = JSON.parse(
-    output(cargo(['metadata', ...options], { stdio: 'pipe', maxBuffer: 256 * 1024 * 1024 }))
-  );
+/**
+ * @param {string} target
+ * @returns {object[]} the crates that are linked into the binary, as cargo describes them
+ */
+function linkedCrates(target) {
+  const options = ['--locked', '--format-version', '1', '--filter-platform', target];
+  const { stdout } = cargo(['metadata', ...options], {
+    stdio: 'pipe',
+    maxBuffer: 256 * 1024 * 1024
+  });
+  const { packages, resolve } = JSON.parse(stdout.toString());
 
   const nodes = new Map(resolve.nodes.map((node) => [node.id, node]));
   const crates = new Map(packages.map((crate) => [crate.id, crate]));
@@ -65,10 +69,6 @@ function linkedCrates() {
 /** A macro runs in the compiler and is not part of what that makes, nor is what it needs itself. */
 function isMacro({ targets }) {
   return targets.some(({ kind }) => kind.includes('proc-macro'));
-}
-
-function output({ stdout }) {
-  return stdout.toString();
 }
 
 module.exports = { notices };

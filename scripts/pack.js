@@ -6,6 +6,7 @@ const path = require('node:path');
 const { platformName } = require('../lib/platform');
 const { notices } = require('./notices');
 const { StepError, npm, root, runMain } = require('./steps');
+const { checkGlibc, targetOf } = require('./targets');
 
 const manifest = require('../package.json');
 
@@ -44,19 +45,21 @@ function pack(contents, files, texts = {}) {
   npm(['pack', `./dist/${contents.name}`, '--pack-destination', 'dist']);
 }
 
-/** The package with the binary that was built on this machine. */
-function packPlatform() {
-  const name = platformName();
-  if (!platforms().includes(name)) {
-    throw new StepError(`There is no package for ${name}: npm/ has none and lib/native.js no line`);
-  }
+/**
+ * The package with a binary that was built here.
+ *
+ * @param {string} [name] for which platform, by the name of its folder in npm/; otherwise for that of this machine
+ */
+function packPlatform(name = platformName()) {
+  const target = targetOf(name);
   const contents = platformManifest(name);
   if (!fs.existsSync(path.join(root, contents.main))) {
     throw new StepError(`${contents.main} is not there: run \`npm run build\` first`);
   }
+  if (name.endsWith('-gnu')) checkGlibc(contents.main);
 
   pack({ ...contents, version: manifest.version }, [contents.main, 'LICENSE'], {
-    [NOTICES]: notices()
+    [NOTICES]: notices(target)
   });
 }
 
@@ -80,5 +83,5 @@ function packMain() {
 runMain(() => {
   const what = { main: packMain, platform: packPlatform }[process.argv[2]];
   if (!what) throw new StepError('What to pack: npm run pack-main, or npm run pack-platform');
-  what();
+  what(process.argv[3]);
 });
