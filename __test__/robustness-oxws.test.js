@@ -13,7 +13,7 @@ const { runInChild } = require('./support/child.js');
 const frames = require('./support/frames.js');
 const { isCollected } = require('./support/gc.js');
 const { isOxws } = require('./support/internals.js');
-const { openServer } = require('./support/pair.js');
+const { openPair, openServer } = require('./support/pair.js');
 const { connectRaw } = require('./support/raw-peer.js');
 const { withDeflate } = require('./support/receiver-errors.js');
 const { writeChunk } = require('./support/receiver-feed.js');
@@ -169,5 +169,32 @@ describe('PerMessageDeflate', { skip }, () => {
       deflate.compress('data', true, (error, result) => (error ? reject(error) : resolve(result)));
     });
     assert.equal(frames.inflate(payload).toString(), 'data');
+  });
+});
+
+describe('A frame that could not be written whole', { skip }, () => {
+  test('is not sent, nor anything in its place', async (t) => {
+    const { client, server } = await openPair(t, { client: { perMessageDeflate: false } });
+    for (const [from, to] of [
+      [client, server],
+      [server, client]
+    ]) {
+      const received = [];
+      const done = new Promise((resolve) => {
+        to.on('message', (data) => {
+          if (received.push(data.toString()) === 3) resolve();
+        });
+      });
+      from.send('before');
+      const write = t.mock.method(Buffer.prototype, 'utf8Write', () => {
+        throw new RangeError('Maximum call stack size exceeded');
+      });
+      assert.throws(() => from.send('interrupted'), RangeError);
+      write.mock.restore();
+      from.send('after');
+      from.send('last');
+      await done;
+      assert.deepEqual(received, ['before', 'after', 'last']);
+    }
   });
 });

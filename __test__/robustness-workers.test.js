@@ -109,6 +109,30 @@ describe('A worker thread', () => {
     await assertWorks(t);
   });
 
+  test('sends whole frames up to when it is terminated', LIMIT, async (t) => {
+    for (let round = 0; round < 10; round++) {
+      const worker = startWorker((WebSocket) => {
+        const wss = new WebSocket.Server({ host: '127.0.0.1', port: 0 });
+        wss.on('connection', (ws) => {
+          const send = () => {
+            for (let i = 0; i < 200; i++) ws.send('message '.repeat(i % 40));
+            ws.send('', send);
+          };
+          send();
+        });
+        wss.on('listening', () => {
+          require('node:worker_threads').parentPort.postMessage(wss.address().port);
+        });
+      });
+      const client = startClient(t, `ws://127.0.0.1:${await messageOf(worker)}`);
+      const closed = once(client, 'close');
+      await once(client, 'message');
+      for (let i = 0; i < round; i++) await new Promise((resolve) => setImmediate(resolve));
+      await worker.terminate();
+      assert.equal((await closed)[0], 1006);
+    }
+  });
+
   test('can be terminated at any time while it loads and starts', LIMIT, async (t) => {
     for (let turns = 0; turns < 5; turns++) {
       const worker = startWorker(roundTrip);

@@ -145,7 +145,8 @@ class NativeConnection {
 
   /** Delivers what was read while the socket was paused, before its turn: a stream of Node's flows in this tick, too. */
   flow() {
-    let goesOn = native.nativeFlow(this.id, false);
+    // What the receiver is busy with comes first.
+    let goesOn = this.isIdle() && native.nativeFlow(this.id, false);
     while (goesOn) {
       try {
         this.onInput(-1);

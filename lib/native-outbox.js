@@ -161,6 +161,7 @@ class NativeOutbox {
       // Rust masks what a client sends when it hands it over.
       if (key !== null && !this.isClient) maskBytes(slab, at + size, length, key);
     }
+    this.note(at, at + size + length);
     if (typeof callback === 'function') {
       this.hurry();
       nextTick(callBack, this, this.sent, callback);
@@ -182,12 +183,12 @@ class NativeOutbox {
     handOver();
   }
 
-  /** Room in the slab, noted for this connection. */
+  /** Room in the slab. */
   reserve(size) {
     let count = control[COUNT];
     if (count > 0 && (slabUsed + size > SLAB_SIZE || count === MOST_RECORDS)) {
       handOver();
-      count = 0;
+      count = control[COUNT];
     }
     if (count === 0) {
       slabUsed = 0;
@@ -198,9 +199,15 @@ class NativeOutbox {
       this.collected = 0;
       if (this.socket.timeout > 0) this.socket._unrefTimer();
     }
+    return slabUsed;
+  }
 
-    const at = slabUsed;
-    const end = at + size;
+  /**
+   * Has a frame sent that was written to the slab. Not before it is whole: a worker is terminated anywhere, and the stack
+   * can overflow anywhere, but what was noted is sent.
+   */
+  note(at, end) {
+    const count = control[COUNT];
     const last = FIRST_RECORD + RECORD * (count - 1);
     if (count > 0 && control[last] === this.id) {
       control[last + 2] = end;
@@ -212,9 +219,8 @@ class NativeOutbox {
       control[COUNT] = count + 1;
     }
     slabUsed = end;
-    this.sent += size;
-    this.collected += size;
-    return at;
+    this.sent += end - at;
+    this.collected += end - at;
   }
 
   /** A large payload is written before the caller can change it. */

@@ -142,13 +142,12 @@ class Outbox {
 
   /** A payload that is not copied is written before the caller can change it. */
   large(first, data, length, key, callback) {
+    if (typeof data === 'string' || key !== null) data = Buffer.from(data);
+    if (key !== null) maskBytes(data, 0, length, key);
     const size = headSize(length, key);
     const memory = this.reserve(size);
     writeHead(memory, this.end, first, length, key);
     this.extend(memory, size);
-    if (typeof data === 'string') data = Buffer.from(data);
-    else if (key !== null) data = Buffer.from(data);
-    if (key !== null) maskBytes(data, 0, length, key);
     this.append(data);
     this.added(callback);
     this.flush();
