@@ -184,8 +184,9 @@ class NativeConnection {
   secure(base, count) {
     this.receiver._arena = arena;
     if (cells[ARENA_USED] === 1) {
-      arena = Buffer.allocUnsafeSlow(ARENA_SIZE);
-      native.nativeSetArena(arena);
+      const fresh = Buffer.allocUnsafeSlow(ARENA_SIZE);
+      native.nativeSetArena(fresh);
+      arena = fresh;
       cells[ARENA_USED] = 0;
     }
     this.fetch(base, count);
