@@ -82,16 +82,35 @@ describe('messages that wait to be read', () => {
 });
 
 describe('messages read while their connection was paused', { skip: byThread }, () => {
-  it('come in one tick when it is resumed, in the context of who resumed it', async (t) => {
+  /** A paused client, and three messages that it has read, each in a chunk of its own. */
+  async function openPaused(t) {
     const { client, server } = await openPair(t);
     client.pause();
     let wanted = client._socket.bytesRead;
     for (const name of ['a', 'b', 'c']) {
-      // Each is a chunk of its own.
       server.send(name);
       wanted += 3;
       while (client._socket.bytesRead < wanted) await new Promise(setImmediate);
     }
+    return client;
+  }
+
+  it('wait again from the next chunk on when a listener pauses it again', async (t) => {
+    const client = await openPaused(t);
+    const received = [];
+    client.on('message', (data) => {
+      received.push(String(data));
+      if (received.length < 3) client.pause();
+    });
+    for (const count of [1, 2, 3]) {
+      client.resume();
+      for (let i = 0; i < 10; i++) await new Promise(setImmediate);
+      assert.deepStrictEqual(received, ['a', 'b', 'c'].slice(0, count));
+    }
+  });
+
+  it('come in one tick when it is resumed, in the context of who resumed it', async (t) => {
+    const client = await openPaused(t);
     const storage = new AsyncLocalStorage();
     const log = [];
     const last = new Promise((resolve) => {

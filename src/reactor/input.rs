@@ -192,17 +192,21 @@ impl Input {
         self.begun = false;
     }
 
-    /// The receiver takes what there is, until it has enough.
-    fn receive(&mut self) {
-        while !self.is_full {
-            let Some(length) = self.later.get(self.taken) else {
-                return;
-            };
-            self.ahead = self.ahead.saturating_sub(*length);
-            self.received = self.received.saturating_add(*length);
-            self.is_full = self.received >= self.high_water;
-            self.taken = self.taken.saturating_add(1);
-        }
+    /// The receiver is busy with the chunk at hand while the socket flows: it takes what there is, until it has enough.
+    pub fn receive(&mut self) {
+        while !self.is_full && !self.between_chunks && self.take_chunk() {}
+    }
+
+    /// The receiver takes one more chunk, if there is any.
+    fn take_chunk(&mut self) -> bool {
+        let Some(length) = self.later.get(self.taken) else {
+            return false;
+        };
+        self.ahead = self.ahead.saturating_sub(*length);
+        self.received = self.received.saturating_add(*length);
+        self.is_full = self.received >= self.high_water;
+        self.taken = self.taken.saturating_add(1);
+        true
     }
 
     /// Whether the receiver has finished with what it had, and there is more.
@@ -210,12 +214,12 @@ impl Input {
         self.between_chunks && self.held.is_none()
     }
 
-    /// Goes on to the next chunks, if the receiver has finished with what it had.
+    /// Goes on to the next chunk, if the receiver has finished with what it had.
     pub fn next_chunk(&mut self) {
         if self.is_between_chunks() {
             self.between_chunks = false;
             self.is_full = false;
-            self.receive();
+            self.take_chunk();
             self.taken = self.taken.saturating_sub(1);
             self.turn_to_next();
         }
@@ -245,7 +249,7 @@ impl Input {
         bytes.extend_from_slice(more);
         self.later.push_back(more.len());
         self.ahead = self.ahead.saturating_add(more.len());
-        if flows && !self.between_chunks {
+        if flows {
             self.receive();
         }
     }

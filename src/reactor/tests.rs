@@ -401,11 +401,20 @@ fn what_the_receiver_has_is_kept_apart_from_what_the_socket_has_read_ahead() {
     // A paused socket passes nothing on.
     let mut input = with(10, &[(20, false), (30, false)]);
     assert_eq!(taken(&mut input), (vec![10], 50));
-    let mut input = with(10, &[]);
-    input.wait();
-    input.append(&[0; 20], false);
-    assert_eq!(taken(&mut input), (vec![0], 30));
+    let paused = || {
+        let mut input = with(10, &[]);
+        input.wait();
+        input.append(&[0; 20], false);
+        input
+    };
+    assert_eq!(taken(&mut paused()), (vec![0], 30));
+    // When it is not any more, the receiver gets one chunk after the other, and several if it is busy.
+    let mut input = paused();
     input.next_chunk();
+    assert_eq!(taken(&mut input), (vec![10], 20));
+    input = paused();
+    input.next_chunk();
+    input.receive();
     assert_eq!(taken(&mut input), (vec![10, 20], 0));
     // Of a read that is larger than Node's, it would have read one more chunk.
     let mut input = with(200_000, &[]);

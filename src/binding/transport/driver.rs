@@ -275,7 +275,7 @@ impl Driver {
     }
 
     /// Takes out what the receiver has and is not decoded, chunk by chunk; if it `flows`, the receiver has finished with
-    /// what it had and takes more first. See [`Input`].
+    /// what it had and takes more first, and it takes more in any case if the socket is not paused. See [`Input`].
     pub fn take_received(
         &self,
         environment: &Environment,
@@ -283,11 +283,15 @@ impl Driver {
         flows: bool,
     ) -> Option<Vec<Vec<u8>>> {
         self.with_input(id, |link, scratch| {
+            let is_paused = link.with_connection(|connection| connection.paused);
             let Some(input) = link.input.as_mut() else {
                 return Vec::new();
             };
             if flows {
                 input.next_chunk();
+            }
+            if is_paused == Some(false) {
+                input.receive();
             }
             let (chunks, begun) = input.take_received(scratch);
             if begun && chunks.first().is_some_and(|rest| !rest.is_empty()) {
@@ -541,6 +545,9 @@ impl Driver {
             }
             // JavaScript asks for more when it is done.
             input.put_aside(scratch);
+            if !is_done && is_paused == Some(false) {
+                input.receive();
+            }
             if is_done && link.resumed {
                 self.make_ready(id, link);
             }
