@@ -142,6 +142,63 @@ describe('A connection that is handed back before its first message', { skip }, 
   });
 });
 
+describe('A connection that is paused and resumed at once by a listener', { skip }, () => {
+  test('goes on when a message behind that takes its time', LIMIT, async (t) => {
+    const { stdout, stderr } = await runOnThreads(t, async (WebSocketInChild) => {
+      const { once: happened } = require('node:events');
+      const crypto = require('node:crypto');
+      const net = require('node:net');
+      const zlib = require('node:zlib');
+      const wss = new WebSocketInChild.Server({
+        host: '127.0.0.1',
+        port: 0,
+        perMessageDeflate: true
+      });
+      await happened(wss, 'listening');
+      const peer = net.connect(wss.address().port, '127.0.0.1');
+      peer.write(
+        'GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+          'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n' +
+          'Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n'
+      );
+      const [[ws]] = await Promise.all([happened(wss, 'connection'), happened(peer, 'data')]);
+      let received = '';
+      ws.on('message', (data) => {
+        received += data.toString('latin1', 0, 1);
+        if (received === 'a') {
+          ws.pause();
+          ws.resume();
+        }
+      });
+
+      // With a mask of zeros.
+      const frame = (flags, payload) => {
+        const head = Buffer.alloc(14);
+        head.writeUInt16BE((flags << 8) | 0xff);
+        head.writeUInt32BE(payload.length, 6);
+        return Buffer.concat([head, payload]);
+      };
+      // It is inflated on another thread.
+      const inflated = Buffer.concat([Buffer.from('c'), crypto.randomBytes(50_000)]);
+      const sync = { finishFlush: zlib.constants.Z_SYNC_FLUSH };
+      const compressed = zlib.deflateRawSync(inflated, sync).subarray(0, -4);
+      // Several chunks of 64 KiB, which arrive together.
+      const plain = (letter, length = 65_000) => frame(0x82, Buffer.alloc(length, letter));
+      const frames = [plain('a'), plain('b', 1000), frame(0xc2, compressed)];
+      peer.write(Buffer.concat([...frames, plain('d'), plain('e')]));
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+      await happened(ws, 'message');
+      peer.write(plain('f', 1));
+      for (let turns = 0; turns < 10_000 && received.length < 6; turns++) {
+        await new Promise(setImmediate);
+      }
+      process.stdout.write(received);
+      process.exit();
+    });
+    assert.equal(stdout, 'abcdef', stderr);
+  });
+});
+
 describe('A connection that is paused and terminated in a flood', { skip }, () => {
   test('delivers only messages that are whole and in order', LIMIT, async (t) => {
     const { stdout, stderr } = await runOnThreads(t, async (WebSocketInChild) => {

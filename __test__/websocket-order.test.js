@@ -127,6 +127,30 @@ describe('messages read while their connection was paused', { skip: byThread }, 
     const messages = ['a', 'b', 'c'].map((name) => `${name} for whoever resumes`);
     assert.deepStrictEqual(log, [...messages, 'tick after resuming', 'tick', 'tick', 'tick']);
   });
+
+  it('take time of their own, not that of who resumed it', async (t) => {
+    const slow = await openPair(t, { client: { allowSynchronousEvents: false } });
+    const other = await openPair(t);
+    slow.client.pause();
+    const wanted = slow.client._socket.bytesRead + 3;
+    slow.server.send('a');
+    while (slow.client._socket.bytesRead < wanted) await new Promise(setImmediate);
+    const log = [];
+    slow.client.on('message', (data) => log.push(String(data)));
+    other.client.on('message', (data) => {
+      log.push(String(data));
+      slow.client.resume();
+    });
+    const told = once(slow.client, 'message');
+    other.server.send('resume');
+    await told;
+    other.server.send('again');
+    for (let turns = 0; turns < 10_000 && log.length < 3; turns++) {
+      await new Promise(setImmediate);
+    }
+
+    assert.deepStrictEqual(log, ['resume', 'a', 'again']);
+  });
 });
 
 describe('messages read in one chunk', () => {

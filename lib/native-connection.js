@@ -128,31 +128,43 @@ class NativeConnection {
 
   /** @param {number} count how many items are described in the inbox; -1: none yet */
   onInput(count) {
+    if (count > 0) this.secure(cells[TOP], count);
+    try {
+      this.tellReceiver(count);
+    } finally {
+      if (this.isBusy()) cells[BUSY] = 1;
+    }
+  }
+
+  tellReceiver(count) {
     const { receiver, socket } = this;
     if (socket.timeout > 0) socket._unrefTimer();
-    if (count > 0) this.secure(cells[TOP], count);
     this.isTelling = true;
     try {
       takeInput(receiver, count);
     } finally {
       this.isTelling = false;
       if (this.late !== null) this.deliverLast(this.late);
-      // A listener that has thrown makes its receiver busy: what is left comes a little later.
-      if (receiver._writableState.length > 0) cells[BUSY] = 1;
     }
     if (this.isLeaving) this.leaveWhenIdle();
   }
 
+  /** Whether the receiver has not finished. A listener that has thrown leaves it so: the rest comes a little later. */
+  isBusy() {
+    return this.receiver._writableState.length > 0;
+  }
+
   /** Delivers what was read while the socket was paused, before its turn: a stream of Node's flows in this tick, too. */
   flow() {
+    const { id } = this;
     // What the receiver is busy with comes first.
-    let goesOn = this.isIdle() && native.nativeFlow(this.id, false);
+    let goesOn = this.isIdle() && native.nativeFlow(id, false, false);
     while (goesOn) {
       try {
-        this.onInput(-1);
+        this.tellReceiver(-1);
       } finally {
         // What a listener that has thrown leaves is told in its turn.
-        goesOn = connections[this.id] === this && native.nativeFlow(this.id, true);
+        goesOn = connections[id] === this && native.nativeFlow(id, true, !this.isBusy());
       }
     }
   }

@@ -509,24 +509,28 @@ impl Driver {
     }
 
     /// The same for JavaScript that tells its receiver by itself: goes on to the next chunk of what was put aside, and says
-    /// whether there is one and it is to be told right now. `is_told`: one was told before, and is done with so far.
-    pub fn flow(&self, environment: &Environment, id: usize, is_told: bool) -> bool {
-        if is_told && !self.goes_on(id, self.is_done(environment, id)) {
+    /// whether there is one and it is to be told right now. `is_done`: one was told before, and whether the receiver has
+    /// finished with it. This may happen in a tick that belongs to a dispatch, also to that of another connection, of which
+    /// the inbox says whether its receiver is busy.
+    pub fn flow(&self, id: usize, is_done: Option<bool>) -> bool {
+        if is_done.is_some_and(|is_done| !self.goes_on(id, is_done)) {
             return false;
         }
-        self.prepare(environment, id);
         let is_wanted = self.with_link(id, |link| {
             let is_paused = link.with_connection(|connection| connection.paused);
             let input = link.input.as_deref_mut().filter(|input| input.is_aside());
             let input = input.filter(|it| !it.is_used_up() && is_paused == Some(false));
-            let Some(input) = input.filter(|_| !link.is_busy) else {
+            // The dispatch under way takes care of what is left.
+            let Some(input) = input.filter(|_| !link.is_busy && !link.is_told) else {
                 return false;
             };
             input.next_chunk();
             link.resumed = false;
             true
         });
-        is_wanted == Some(true)
+        let is_wanted = is_wanted == Some(true);
+        self.told.set(self.told.get() + usize::from(is_wanted));
+        is_wanted
     }
 
     /// Whether another chunk of the input is to be told right now. If not, what is left of it is put aside.
@@ -558,22 +562,19 @@ impl Driver {
 
     /// Tells JavaScript of `count` items, and returns whether its receiver has finished with them.
     pub(super) fn tell(&self, environment: &Environment, id: usize, count: i32) -> bool {
-        self.prepare(environment, id);
-        self.dispatch(id, READ, count);
-        self.is_done(environment, id)
-    }
-
-    /// Makes out from here on whether the receiver finishes with what it is told.
-    fn prepare(&self, environment: &Environment, id: usize) {
         environment.inbox.set(BUSY, 0);
         self.told.set(self.told.get() + 1);
-        self.with_link(id, |link| link.went_on = false);
-    }
-
-    /// Whether the receiver has finished with what it was told. What takes it no longer than a tick is over by now.
-    fn is_done(&self, environment: &Environment, id: usize) -> bool {
-        environment.inbox.get(BUSY) == Some(0)
-            || self.with_link(id, |link| link.went_on) == Some(true)
+        self.with_link(id, |link| {
+            link.went_on = false;
+            link.is_told = true;
+        });
+        self.dispatch(id, READ, count);
+        let went_on = self.with_link(id, |link| {
+            link.is_told = false;
+            link.went_on
+        });
+        // What takes a receiver no longer than a tick is over now.
+        environment.inbox.get(BUSY) == Some(0) || went_on == Some(true)
     }
 
     /// Calls JavaScript, and what it has left for the next tick. Nothing may be borrowed here.

@@ -48,6 +48,8 @@ pub struct Link {
     pub is_busy: bool,
     /// In which turn of the loop, see [`super::driver::Driver`], it was paused.
     pub paused_in: u32,
+    /// JavaScript is being told of its input right now, or what it has left for the next tick goes on.
+    pub is_told: bool,
     /// Nobody wants what is read.
     pub discards: bool,
     /// The receiver has finished with what it was told last later than the call that told it, be it in the same tick.
@@ -77,6 +79,7 @@ impl Link {
             stopped: false,
             is_busy: false,
             paused_in: 0,
+            is_told: false,
             discards: false,
             went_on: false,
             resumed: false,

@@ -295,10 +295,11 @@ fn resume(call: &Call) -> Outcome<bool> {
     Ok(driver(call)?.resume(call.size(0)?))
 }
 
-/// `nativeFlow(id, isTold) -> boolean`: whether there is a chunk of what was put aside to tell the receiver of, now; see
-/// [`Driver::flow`].
+/// `nativeFlow(id, isTold, isDone) -> boolean`: whether there is a chunk of what was put aside to tell the receiver of, now;
+/// see [`Driver::flow`].
 fn flow(call: &Call) -> Outcome<bool> {
-    Ok(driver(call)?.flow(call.environment, call.size(0)?, call.flag(1)?))
+    let is_done = call.flag(1)?.then_some(call.flag(2)?);
+    Ok(driver(call)?.flow(call.size(0)?, is_done))
 }
 
 /// `nativeGoOn(id)`: the receiver has finished with what it was told; what was put aside meanwhile is told in the next
