@@ -6,8 +6,8 @@
 
 use super::MESSAGE_TAIL;
 
-/// The lengths of matches that zlib finds here: up to the longest that zlib-rs does not find. It finds a match of three
-/// only among zeros.
+/// The lengths of matches that zlib finds here: up to the longest that zlib-rs does not find. A match of three it looks for
+/// by four bytes, of which the last lies behind the run: it finds one where the hash does not depend on that.
 const SHORTEST: u16 = 4;
 const LONGEST: u16 = 9;
 
@@ -17,7 +17,7 @@ pub(super) fn deflate_run(input: &[u8], out: &mut Vec<u8>) -> bool {
         return false;
     };
     let length = u16::try_from(rest.len()).unwrap_or(u16::MAX);
-    let shortest = SHORTEST.saturating_sub(u16::from(*first == 0));
+    let shortest = SHORTEST.saturating_sub(u16::from(matches!(*first, 0 | 128)));
     if !(shortest..=LONGEST).contains(&length) {
         return false;
     }
