@@ -30,7 +30,7 @@ const Inherited = net.Socket.prototype;
 
 const kLate = Symbol('late input');
 
-/** What the Rust side tells (see `src/binding/transport/driver.rs`). */
+/** What the Rust side tells (see `src/binding/transport/tell.rs`). */
 const READ = 0;
 const WRITABLE = 1;
 const EOF = 2;

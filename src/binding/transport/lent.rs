@@ -1,8 +1,9 @@
 //! Memory that JavaScript lends for a large message: the socket is read straight into it.
 
-use super::driver::{Driver, LEND};
+use super::driver::Driver;
 use super::fill::STOPPED;
 use super::link::Pump;
+use super::tell::LEND;
 use crate::binding::environment::Environment;
 use crate::binding::raw::{slice, Fault, Outcome};
 use crate::binding::receive::{Span, USED_UP};

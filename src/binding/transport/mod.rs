@@ -1,6 +1,6 @@
 //! Entry points of the native transport: connections whose sockets are read and written here.
 //!
-//! JavaScript and this side share five things for good: a function that is told events (`driver.rs`), the slab, in
+//! JavaScript and this side share five things for good: a function that is told events (`tell.rs`), the slab, in
 //! which JavaScript writes frames, the control array, in which it notes them, an array of how much waits for each
 //! connection, and the arena, into which small payloads are copied (it is replaced when it is full). `control[0]` is the
 //! number of notes, `control[1]` that of connections that broke when they were handed over, `control[2]` says whether
@@ -16,6 +16,7 @@ mod hub;
 mod lent;
 mod link;
 mod polled;
+mod tell;
 mod threaded;
 mod turns;
 

@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
-use super::driver::{Driver, EOF, WRITABLE};
+use super::driver::Driver;
 use super::hub::Hub;
 use super::link::Pump;
+use super::tell::{EOF, WRITABLE};
 use crate::binding::environment::Environment;
 use crate::reactor::readiness::{Event, Ready};
 use crate::reactor::{Connection, Input, Read};

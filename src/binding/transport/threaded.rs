@@ -11,8 +11,9 @@ use std::mem;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::driver::{Driver, EOF, ERROR, WRITABLE, WRITE_ERROR};
+use super::driver::Driver;
 use super::link::Pump;
+use super::tell::{EOF, ERROR, WRITABLE, WRITE_ERROR};
 use crate::binding::environment::Environment;
 use crate::reactor::threads::{Batch, Ending, Progress, Remote, Threads};
 use crate::reactor::uv::{self, Handle, Library};
