@@ -256,7 +256,8 @@ impl Driver {
     }
 
     /// Takes out what the receiver has and is not decoded, chunk by chunk; if it `flows`, the receiver has finished with
-    /// what it had and takes more first, and it takes more in any case if the socket is not paused. See [`crate::reactor::Input`].
+    /// what it had and takes more first, and it takes more in any case if the socket is not paused. See
+    /// [`crate::reactor::Input`].
     pub fn take_received(
         &self,
         environment: &Environment,
