@@ -136,6 +136,7 @@ class NativeConnection {
     }
   }
 
+  /** Has the receiver take its input, be it in a call of Rust's, which asks whether it is busy, or in a tick. */
   tellReceiver(count) {
     const { receiver, socket } = this;
     if (socket.timeout > 0) socket._unrefTimer();

@@ -11,7 +11,7 @@ use napi::sys;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::environment::Environment;
-use super::raw::{check, Outcome};
+use super::raw::{check, report_exception, Outcome};
 
 /// What is left to do on the JavaScript thread when a job is done.
 pub type Completion = Box<dyn FnOnce(&Environment) + Send>;
@@ -204,11 +204,7 @@ impl Callback {
                 arguments.as_ptr(),
                 ptr::null_mut(),
             );
-            if status == sys::Status::napi_pending_exception {
-                let mut error = ptr::null_mut();
-                sys::napi_get_and_clear_last_exception(env, &mut error);
-                sys::napi_fatal_exception(env, error);
-            }
+            report_exception(env, status);
         }
     }
 }

@@ -290,6 +290,23 @@ pub unsafe fn export(
     }
 }
 
+/// Has what a call of JavaScript has thrown reach `uncaughtException`, as from any other callback.
+///
+/// # Safety
+/// On the JavaScript thread of `env`, inside a handle scope; `status` is what the call has returned.
+pub unsafe fn report_exception(env: sys::napi_env, status: sys::napi_status) {
+    if status != sys::Status::napi_pending_exception {
+        return;
+    }
+    let mut error = ptr::null_mut();
+    // SAFETY: passed on to the caller; the out pointer is valid, and `error` is used only when it was set.
+    unsafe {
+        if sys::napi_get_and_clear_last_exception(env, &mut error) == sys::Status::napi_ok {
+            sys::napi_fatal_exception(env, error);
+        }
+    }
+}
+
 /// Declares `extern "C"` functions around bodies and a function that exports them all under their names.
 macro_rules! raw_functions {
     ($exporter:ident: $($name:literal => $body:path),+ $(,)?) => {

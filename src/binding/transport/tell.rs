@@ -11,7 +11,7 @@ use napi::sys;
 use super::driver::Driver;
 use super::flush::BROKEN;
 use crate::binding::environment::Environment;
-use crate::binding::raw::Reply;
+use crate::binding::raw::{report_exception, Reply};
 use crate::reactor::Input;
 
 // What `dispatch` tells JavaScript; mirrored in lib/.
@@ -195,12 +195,7 @@ impl Driver {
                 arguments.as_ptr(),
                 ptr::null_mut(),
             );
-            if status == sys::Status::napi_pending_exception {
-                let mut error = ptr::null_mut();
-                if sys::napi_get_and_clear_last_exception(env, &mut error) == sys::Status::napi_ok {
-                    sys::napi_fatal_exception(env, error);
-                }
-            }
+            report_exception(env, status);
             sys::napi_close_handle_scope(env, scope);
         }
     }
