@@ -4,7 +4,9 @@ const assert = require('node:assert/strict');
 const { once } = require('node:events');
 const { describe, test } = require('node:test');
 
+const { takeUncaughtExceptions } = require('./support/exceptions');
 const frames = require('./support/frames');
+const { byThread } = require('./support/internals');
 const { openPair, openServer, startClient } = require('./support/pair');
 const { connectRaw, floodRaw, serveRaw } = require('./support/raw-peer');
 
@@ -135,6 +137,85 @@ const ARRIVES = [
   'c'.repeat(5000),
   'last'
 ];
+
+describe('What was read of a paused WebSocket', () => {
+  takeUncaughtExceptions();
+
+  /** A paused WebSocket that has read three chunks. */
+  async function openWithChunks(t) {
+    const { ws, socket } = await (await ROLES.server(t))();
+    ws.pause();
+    for (const payload of ['first', 'second', 'third']) {
+      const { bytesRead } = ws._socket;
+      const bytes = frames.text(payload, { mask: true });
+      socket.write(bytes);
+      while (ws._socket.bytesRead < bytesRead + bytes.length) await new Promise(setImmediate);
+    }
+    return { ws, socket };
+  }
+
+  /** The lengths of frames with these payloads. */
+  const lengthsOf = (...payloads) =>
+    payloads.map((payload) => frames.text(payload, { mask: true }).length);
+
+  test('goes to its socket in the chunks in which it came', { skip: byThread }, async (t) => {
+    const { ws } = await openWithChunks(t);
+    const lengths = [];
+    ws._socket.on('data', (chunk) => lengths.push(chunk.length));
+    ws.resume();
+    const [text] = await once(ws, 'message');
+    while (lengths.length < 3) await new Promise(setImmediate);
+    assert.equal(String(text), 'first');
+    assert.deepEqual(lengths, lengthsOf('first', 'second', 'third'));
+  });
+
+  test('does so also when the peer has ended meanwhile', { skip: byThread }, async (t) => {
+    const { ws, socket } = await openWithChunks(t);
+    socket.end();
+    while (!ws._socket._readableState.ended) await new Promise(setImmediate);
+    const lengths = [];
+    ws._socket.on('data', (chunk) => lengths.push(chunk.length));
+    ws.resume();
+    await once(ws, 'close');
+    assert.deepEqual(lengths, lengthsOf('first', 'second', 'third'));
+  });
+
+  test('waits there, in order, when a listener has enough', { skip: byThread }, async (t) => {
+    const { ws } = await openWithChunks(t);
+    const { _socket: socket } = ws;
+    const lengths = [];
+    socket.on('data', (chunk) => {
+      lengths.push(chunk.length);
+      socket.pause();
+    });
+    ws.resume();
+    while (lengths.length < 1) await new Promise(setImmediate);
+    await new Promise(setImmediate);
+    assert.deepEqual(lengths, lengthsOf('first'));
+    while (lengths.length < 3) {
+      socket.resume();
+      await new Promise(setImmediate);
+    }
+    assert.deepEqual(lengths, lengthsOf('first', 'second', 'third'));
+  });
+
+  test('is delivered although a listener of its socket throws', { skip: byThread }, async (t) => {
+    const { ws } = await openWithChunks(t);
+    const seen = [];
+    ws.on('message', (data) => seen.push(String(data)));
+    ws._socket.once('data', () => {
+      throw new Error('of a listener');
+    });
+    const [[error]] = await Promise.all([once(process, 'uncaughtException'), ws.resume()]);
+    assert.equal(error.message, 'of a listener');
+    while (seen.length < 3) {
+      ws._socket.pause();
+      ws._socket.resume();
+      await new Promise(setImmediate);
+    }
+    assert.deepEqual(seen, ['first', 'second', 'third']);
+  });
+});
 
 /** Far more than the kernel takes. */
 const FLOOD = 16_000_000;

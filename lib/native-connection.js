@@ -69,6 +69,12 @@ function hasFilledItsRoom({ bytesRead }) {
   return bytesRead > 0 && bytesRead % NODE_READS === 0;
 }
 
+/** Whether a socket hands what it is given to its listeners at once. */
+function passesOn(socket) {
+  const { flowing, length, sync } = socket._readableState;
+  return flowing && length === 0 && !sync && socket.listenerCount('data') > 0;
+}
+
 function dispatch(id, event, detail) {
   const connection = connections[id];
   if (connection !== undefined) connection.on(event, detail);
@@ -312,7 +318,7 @@ class NativeConnection {
   leave() {
     const { socket } = this;
     if (socket[kNative] === undefined) return;
-    const unread = native.nativeUnread(this.id, true);
+    const unread = native.nativeUnread(this.id);
     if (native.nativeHungUp(this.id)) this.hasEnded = true;
     this.forget();
     this.receiver._track();
@@ -324,23 +330,29 @@ class NativeConnection {
       // As Node has it: the handle reads, and stops when the stream has enough.
       if (!this.hasEnded) handle.readStart();
     }
-    try {
-      this.putBack(unread);
-    } catch (thrown) {
-      // What a listener throws must not keep the end from being told.
-      throwLater(thrown);
-    }
+    this.putBack(unread);
     if (this.hasEnded) this.tellEnd();
   }
 
-  /** Gives the socket what nobody has got yet, in one piece: a flowing one hands it out at once. */
+  /**
+   * Gives the socket what nobody has got yet, in the chunks in which it would have read it: a flowing one hands them out at
+   * once, until a listener has enough.
+   */
   putBack(unread) {
-    const { head } = this;
+    const { head, socket } = this;
     this.head = null;
-    const isWanted = unread.length > 0 && !this.isDiscarding;
-    if (isWanted && !this.isIdle()) this.stall();
-    if (isWanted) this.socket.unshift(head === null ? unread : Buffer.concat([head, unread]));
-    else if (head !== null) this.socket.unshift(head);
+    if (this.isDiscarding) unread = [];
+    if (unread.length > 0 && !this.isIdle()) this.stall();
+    const chunks = head === null ? unread : [head, ...unread];
+    while (chunks.length > 0 && passesOn(socket)) {
+      try {
+        socket.unshift(chunks.shift());
+      } catch (thrown) {
+        // What a listener throws must not keep the rest from being told.
+        throwLater(thrown);
+      }
+    }
+    while (chunks.length > 0) socket.unshift(chunks.pop());
   }
 
   /** Delivers what the socket had read before it was taken over. */
@@ -378,7 +390,7 @@ class NativeConnection {
   /** What ws's socket would have is seen when it closes, unless it flows again before that. */
   rescueUnread() {
     const { socket } = this;
-    const unread = [native.nativeUnread(this.id, false)];
+    const unread = [native.nativeReadAhead(this.id)];
     if (socket.isPaused()) unread.push(native.nativeReadOnce(this.id));
     const late = Buffer.concat(unread);
     if (late.length === 0) return;

@@ -137,6 +137,22 @@ impl Input {
         self.bytes(scratch).get(self.position..).unwrap_or_default()
     }
 
+    /// The bytes that are not decoded yet, in the chunks that a socket of Node's would have read.
+    pub fn unread_chunks<'a>(&'a self, scratch: &'a [u8]) -> Vec<&'a [u8]> {
+        let mut rest = self.unread(scratch);
+        let at_hand = self.chunk_end.saturating_sub(self.position);
+        let lengths = std::iter::once(at_hand).chain(self.later.iter().copied());
+        let mut chunks = Vec::new();
+        for length in lengths {
+            let (chunk, behind) = rest.split_at(length.min(rest.len()));
+            rest = behind;
+            if !chunk.is_empty() {
+                chunks.push(chunk);
+            }
+        }
+        chunks
+    }
+
     /// The next item.
     pub fn next(&mut self, inbound: &mut Inbound, scratch: &mut [u8]) -> Step {
         if let Some(item) = self.held.take() {

@@ -258,6 +258,26 @@ fn input_that_is_put_aside_continues_where_it_was_left() {
 }
 
 #[test]
+fn what_was_read_ahead_is_told_apart_by_chunks() {
+    let mut scratch = frames(&[b"first", b"second"]);
+    let mut inbound = server();
+    let mut input = Input::in_scratch(scratch.len(), HIGH_WATER);
+    let step = input.next(&mut inbound, &mut scratch);
+    assert_eq!(payload(step, &scratch), b"first");
+    input.put_aside(&scratch);
+    let later: [&[&[u8]]; 2] = [&[b"third"], &[b"fourth", b"fifth"]];
+    let later = later.map(frames);
+    for chunk in &later {
+        input.append(chunk, false);
+    }
+    let left = scratch.get(11..).unwrap();
+    assert_eq!(
+        input.unread_chunks(&[]),
+        [left, later[0].as_slice(), later[1].as_slice()]
+    );
+}
+
+#[test]
 fn an_item_that_is_given_back_comes_again_also_after_its_input_moved() {
     let mut scratch = frames(&[b"first", b"second", b"third"]);
     let mut inbound = server();

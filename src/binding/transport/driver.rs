@@ -286,21 +286,31 @@ impl Driver {
         })
     }
 
-    /// What was read and is not decoded, also (`all`) what has arrived since, or else only what a socket of Node's would
-    /// have read.
-    pub fn unread(&self, id: usize, all: bool) -> Option<Vec<u8>> {
-        let mut bytes = self.with_input(id, |link, scratch| match &link.input {
-            Some(input) if all => input.unread(scratch).to_vec(),
-            Some(input) => input.read_ahead(scratch).to_vec(),
+    /// What was read and is not decoded, in chunks, with what has arrived since.
+    pub fn unread(&self, id: usize) -> Option<Vec<Vec<u8>>> {
+        let mut chunks = self.with_input(id, |link, scratch| match &link.input {
+            Some(input) => {
+                let chunks = input.unread_chunks(scratch);
+                chunks.into_iter().map(<[u8]>::to_vec).collect()
+            }
             None => Vec::new(),
         })?;
-        if all {
-            bytes.append(&mut self.take_arrived(id));
+        let arrived = self.take_arrived(id);
+        if !arrived.is_empty() {
+            chunks.push(arrived);
         }
-        Some(bytes)
+        Some(chunks)
     }
 
-    /// Whether a large read has brought more than [`Driver::unread`] gives when not all is wanted.
+    /// Of what was read and is not decoded, as much as a socket of Node's would have read.
+    pub fn read_ahead(&self, id: usize) -> Option<Vec<u8>> {
+        self.with_input(id, |link, scratch| match &link.input {
+            Some(input) => input.read_ahead(scratch).to_vec(),
+            None => Vec::new(),
+        })
+    }
+
+    /// Whether a large read has brought more than [`Driver::read_ahead`] gives.
     pub fn has_more_than_read_ahead(&self, id: usize) -> bool {
         let has_more = self.with_input(id, |link, scratch| {
             let input = link.input.as_ref();

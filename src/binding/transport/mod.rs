@@ -70,6 +70,7 @@ raw_functions!(export:
     "nativeRef" => keep_alive,
     "nativeCounters" => counters,
     "nativeReceived" => received,
+    "nativeReadAhead" => read_ahead,
     "nativeUnread" => unread,
     "nativeReadOnce" => read_once,
     "nativeHolds" => holds,
@@ -333,15 +334,21 @@ fn received(call: &Call) -> Outcome<sys::napi_value> {
     array(call.env, chunks.iter().map(|chunk| buffer(call.env, chunk)))
 }
 
-/// `nativeUnread(id, all) -> Buffer`: what was read and is not decoded, also (`all`) what JavaScript was not told of. If
-/// not all is wanted, what the receiver has is to be taken out first; this is what a socket of Node's would have read ahead.
-/// From here on the receiver puts messages together by itself.
+/// `nativeUnread(id) -> Buffer[]`: the chunks that were read and are not decoded, with what has arrived since. From here on
+/// the receiver puts messages together by itself.
 fn unread(call: &Call) -> Outcome<sys::napi_value> {
-    let driver = driver(call)?;
-    driver.end_loan(call.environment, call.size(0)?);
-    let bytes = driver
-        .unread(call.size(0)?, call.flag(1)?)
-        .ok_or(NO_CONNECTION)?;
+    let (driver, id) = (driver(call)?, call.size(0)?);
+    driver.end_loan(call.environment, id);
+    let chunks = driver.unread(id).ok_or(NO_CONNECTION)?;
+    array(call.env, chunks.iter().map(|chunk| buffer(call.env, chunk)))
+}
+
+/// `nativeReadAhead(id) -> Buffer`: what a socket of Node's would have read ahead, when what the receiver has is taken out.
+/// From here on the receiver puts messages together by itself.
+fn read_ahead(call: &Call) -> Outcome<sys::napi_value> {
+    let (driver, id) = (driver(call)?, call.size(0)?);
+    driver.end_loan(call.environment, id);
+    let bytes = driver.read_ahead(id).ok_or(NO_CONNECTION)?;
     Ok(buffer(call.env, &bytes))
 }
 
