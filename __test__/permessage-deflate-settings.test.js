@@ -61,6 +61,47 @@ describe('The size of what is compressed', { skip }, () => {
   });
 });
 
+describe('The options for zlib', () => {
+  const frame = frames.deflate('some text');
+
+  /** Has an instance with these options compress and decompress. */
+  async function use(options) {
+    for (const [method, data] of [
+      ['compress', Buffer.from('some text')],
+      ['decompress', frame]
+    ]) {
+      const deflate = new PerMessageDeflate(options);
+      deflate.accept([{}]);
+      const work = (resolve, reject) =>
+        deflate[method](data, true, (error) => (error ? reject(error) : resolve()));
+      await new Promise(work);
+      assert.equal((deflate._deflate ?? deflate._inflate)._chunkSize, 16 * 1024);
+      deflate.cleanup();
+    }
+  }
+
+  test('may be null', async () => {
+    await use({ zlibDeflateOptions: null, zlibInflateOptions: null });
+  });
+
+  test('are refused if a dictionary is no memory, in the words of node:zlib', () => {
+    for (const dictionary of ['text', [1, 2], null]) {
+      for (const [method, name] of [
+        ['compress', 'zlibDeflateOptions'],
+        ['decompress', 'zlibInflateOptions']
+      ]) {
+        const deflate = new PerMessageDeflate({ [name]: { dictionary } });
+        deflate.accept([{}]);
+        assert.throws(() => deflate[method](frame, true, () => {}), {
+          name: 'TypeError',
+          code: 'ERR_INVALID_ARG_TYPE',
+          message: /^The "options\.dictionary" property must be/
+        });
+      }
+    }
+  });
+});
+
 describe('A limiter', () => {
   const Limiter = lib('limiter');
 

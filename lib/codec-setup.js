@@ -1,6 +1,7 @@
 'use strict';
 
 const zlib = require('zlib');
+const { isAnyArrayBuffer } = require('util').types;
 
 const { EMPTY_BUFFER } = require('./constants');
 const { toBuffer } = require('./buffers');
@@ -14,28 +15,28 @@ const NO_OPTIONS = Object.freeze({});
 /** The window that RFC 7692 assumes where none was agreed on. */
 const DEFAULT_WINDOW_BITS = 15;
 
-/** What the connection before was set up with, most often the same. */
+/** What was found out last. The next connection most often has the same, and then shares it. */
 let lastSetup = null;
 
 /**
- * What the Rust half of an instance is made from. It is found out when something is to be compressed, or decompressed,
- * for that is where options that node:zlib refuses are to throw.
+ * What the Rust half of an instance is made from. This is not called before something is to be compressed or
+ * decompressed, because that is where options throw that node:zlib refuses, as in ws.
  *
  * @param {import('./permessage-deflate')} instance
- * @returns {object} one that instances share, most often
+ * @returns {object} most often one that other instances use, too
  */
 function setupOf({ _isServer: isServer, _options: options, params }) {
-  const { zlibDeflateOptions: deflate = NO_OPTIONS, zlibInflateOptions: inflate = NO_OPTIONS } =
-    options;
+  const deflate = options.zlibDeflateOptions ?? NO_OPTIONS;
+  const inflate = options.zlibInflateOptions ?? NO_OPTIONS;
   const ours = isServer ? SERVER : CLIENT;
   const theirs = isServer ? CLIENT : SERVER;
   const setup = {
     inflateBits: agreedBits(params[theirs.windowBits]),
     inflateForgets: !!params[theirs.noTakeover],
-    inflateDictionary: dictionaryOf(inflate),
+    inflateDictionary: dictionaryOf(inflate, zlib.createInflateRaw),
     deflateBits: agreedBits(params[ours.windowBits]),
     deflateForgets: !!params[ours.noTakeover],
-    deflateDictionary: dictionaryOf(deflate),
+    deflateDictionary: dictionaryOf(deflate, zlib.createDeflateRaw),
     tuning: tuningOf(deflate)
   };
   if (!isSame(setup, lastSetup)) lastSetup = setup;
@@ -68,8 +69,14 @@ function isSame(one, other) {
   return true;
 }
 
-function dictionaryOf({ dictionary }) {
-  return dictionary === undefined ? EMPTY_BUFFER : toBuffer(dictionary);
+/** What node:zlib would refuse as a dictionary is left to it, too. */
+function dictionaryOf(options, createStream) {
+  const { dictionary } = options;
+  if (dictionary === undefined) return EMPTY_BUFFER;
+  if (!ArrayBuffer.isView(dictionary) && !isAnyArrayBuffer(dictionary)) {
+    createStream(options).close();
+  }
+  return toBuffer(dictionary);
 }
 
 module.exports = setupOf;

@@ -562,7 +562,8 @@ function takeResult(length) {
 }
 
 /** The settings of node:zlib's streams that their users read back. */
-function describe({ level = -1, strategy = 0, chunkSize = 16 * 1024 } = {}) {
+function describe(options) {
+  const { level = -1, strategy = 0, chunkSize = 16 * 1024 } = options ?? {};
   return { _level: level, _strategy: strategy, _chunkSize: chunkSize };
 }
 
