@@ -6,7 +6,7 @@ const { describe, test } = require('node:test');
 const WebSocket = require('./support/package.js');
 const { lib } = require('./support/internals.js');
 
-const { CloseEvent, ErrorEvent, Event, MessageEvent } = lib('event-target');
+const { CloseEvent, ErrorEvent, Event, EventTarget, MessageEvent } = lib('event-target');
 
 /** A WebSocket without a connection: its events are emitted by hand. */
 const unconnected = () => new WebSocket(null, undefined, {});
@@ -17,6 +17,15 @@ function enumerable(event) {
   for (const name in event) names.push(name);
   return names.sort();
 }
+
+describe('EventTarget', () => {
+  test('has the methods of a WebSocket, for a class that is none', () => {
+    assert.deepEqual(Object.keys(EventTarget), ['addEventListener', 'removeEventListener']);
+    for (const [name, method] of Object.entries(EventTarget)) {
+      assert.equal(WebSocket.prototype[name], method);
+    }
+  });
+});
 
 describe('The event classes', () => {
   test('Event has a type and no target before it is dispatched', () => {

@@ -10,6 +10,14 @@ module.exports = {
   /** How long, in milliseconds, a closing handshake may take before the socket is destroyed. */
   CLOSE_TIMEOUT: 30_000,
 
+  /** What a peer may make either end hold, unless an option says otherwise. */
+  DEFAULT_LIMITS: {
+    maxBufferedChunks: 262_144,
+    maxFragments: 16_384,
+    maxPayload: 104_857_600,
+    maxPendingAutoPongs: 60
+  },
+
   EMPTY_BUFFER: Buffer.alloc(0),
 
   /** The string RFC 6455 (section 1.3) appends to the key of an opening handshake. */
@@ -29,7 +37,7 @@ module.exports = {
   /** On an error of the receiver: the close code to answer it with. */
   kStatusCode: Symbol('status-code'),
 
-  /** Among the options of a receiver: a native connection keeps it until it ends. */
+  /** Among the options of a receiver: it is not to be tracked for garbage collection before `_track()` is called. */
   kUntracked: Symbol('untracked'),
 
   /** On a socket, a receiver and a sender: the `WebSocket` they belong to. */

@@ -204,6 +204,9 @@ function removeEventListener(type, handler) {
   if (listener) this.removeListener(type, listener);
 }
 
+/** The methods, for whoever mixes them into a class of their own. */
+const EventTarget = { addEventListener, removeEventListener };
+
 /**
  * Defines the `on<type>` attribute of one type of event.
  *
@@ -240,16 +243,7 @@ function mixInEventTarget(prototype) {
   for (const type of LISTENER_FACTORIES.keys()) defineHandlerAttribute(prototype, type);
 
   // Plain assignment: the two methods are enumerable, as in the DOM.
-  prototype.addEventListener = addEventListener;
-  prototype.removeEventListener = removeEventListener;
+  Object.assign(prototype, EventTarget);
 }
 
-module.exports = {
-  addEventListener,
-  CloseEvent,
-  ErrorEvent,
-  Event,
-  MessageEvent,
-  mixInEventTarget,
-  removeEventListener
-};
+module.exports = { CloseEvent, ErrorEvent, Event, EventTarget, MessageEvent, mixInEventTarget };

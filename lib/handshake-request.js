@@ -6,7 +6,7 @@ const { randomBytes } = require('crypto');
 
 const PerMessageDeflate = require('./permessage-deflate');
 const extension = require('./extension');
-const { CLOSE_TIMEOUT } = require('./constants');
+const { CLOSE_TIMEOUT, DEFAULT_LIMITS } = require('./constants');
 const { isToken } = require('./validation');
 
 /** 8 is the last draft that still was in use when 13 became RFC 6455. */
@@ -41,10 +41,7 @@ function resolveOptions(options) {
     autoPong: true,
     closeTimeout: CLOSE_TIMEOUT,
     protocolVersion: 13,
-    maxBufferedChunks: 262_144,
-    maxFragments: 16_384,
-    maxPayload: 104_857_600,
-    maxPendingAutoPongs: 60,
+    ...DEFAULT_LIMITS,
     skipUTF8Validation: false,
     perMessageDeflate: true,
     followRedirects: false,

@@ -111,7 +111,7 @@ class Sender {
    * @param {number} options.opcode
    * @param {boolean} [options.readOnly=false] whether masking must leave `data` as they are
    * @param {boolean} [options.rsv1=false]
-   * @returns {Buffer[]} the header and the payload, or both in one, or a header alone
+   * @returns {(Buffer|string)[]} the header and the payload, or both in one, or a header alone
    */
   static frame(data, options) {
     // A string whose length in bytes is known already is left for the socket to encode.

@@ -3,12 +3,11 @@
 const { clearInterval, setImmediate, setInterval, setTimeout } = require('timers');
 
 const { nextTick } = process;
-const { queueMicrotask } = globalThis;
 
 /*
- * Node's own, as they are when the package is loaded. A test that turns the clock itself puts others in their place, and
- * other environments have others or lack some; what ws leaves to Node's sockets and zlib goes on nevertheless. What ws
- * asks for by its global name is asked for by that here, too.
+ * Node's own timers and ticks, as they are when this package is loaded. Test frameworks replace the global ones by a
+ * clock of their own, and some environments lack some of them. What ws leaves to Node's sockets and zlib must go on even
+ * then, so it uses these. Where ws calls a global timer, this package does, too.
  */
 
-module.exports = { clearInterval, nextTick, queueMicrotask, setImmediate, setInterval, setTimeout };
+module.exports = { clearInterval, nextTick, setImmediate, setInterval, setTimeout };

@@ -8,7 +8,7 @@ const PerMessageDeflate = require('./permessage-deflate');
 const WebSocket = require('./websocket');
 const native = require('./native');
 const subprotocol = require('./subprotocol');
-const { CLOSE_TIMEOUT, kWebSocket } = require('./constants');
+const { CLOSE_TIMEOUT, DEFAULT_LIMITS, kWebSocket } = require('./constants');
 const { refuseUpgrade, requireUpgrade } = require('./http-answers');
 
 /** The values of a server's `_state`, in the order they are passed through. */
@@ -103,10 +103,7 @@ class WebSocketServer extends EventEmitter {
     options = {
       allowSynchronousEvents: true,
       autoPong: true,
-      maxBufferedChunks: 262_144,
-      maxFragments: 16_384,
-      maxPayload: 104_857_600,
-      maxPendingAutoPongs: 60,
+      ...DEFAULT_LIMITS,
       skipUTF8Validation: false,
       perMessageDeflate: false,
       handleProtocols: null,
