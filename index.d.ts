@@ -35,6 +35,9 @@ type Sendable =
 /** Called when a frame was handed to the network, or with the reason why it was not. */
 type SendCallback = (error?: Error) => void;
 
+/** The same for a ping or a pong. When it was sent there is no error, though @types/ws says that there always is. */
+type FrameCallback = (error: Error) => void;
+
 interface SendOptions {
   /** Whether the message is binary. By default a string or number is text, anything else binary. */
   binary?: boolean | undefined;
@@ -124,10 +127,10 @@ declare class WebSocket extends EventEmitter {
    * 3000 to 4999; `data`, the reason, takes at most 123 bytes.
    */
   close(code?: number, data?: string | Uint8Array): void;
-  /** Sends a ping with at most 125 bytes. Pongs come as `'pong'` events. */
-  ping(data?: any, mask?: boolean, cb?: (error: Error) => void): void;
-  /** Sends a pong with at most 125 bytes. Pings are answered without it, see `autoPong`. */
-  pong(data?: any, mask?: boolean, cb?: (error: Error) => void): void;
+  /** Sends a ping with at most 125 bytes. Pongs come as `'pong'` events. `data` and `mask` may be left out. */
+  ping(data?: any, mask?: boolean | FrameCallback, cb?: FrameCallback): void;
+  /** Sends a pong, with the same arguments as `ping()`. Pings are answered without it, see `autoPong`. */
+  pong(data?: any, mask?: boolean | FrameCallback, cb?: FrameCallback): void;
   /** Sends a message. Throws while connecting; once closing, only `cb` is told that it is too late. */
   send(data: Sendable, cb?: SendCallback): void;
   send(data: Sendable, options: SendOptions, cb?: SendCallback): void;
@@ -431,6 +434,7 @@ declare namespace WebSocket {
     U extends typeof IncomingMessage = typeof IncomingMessage
   > extends EventEmitter {
     options: ServerOptions<T, U>;
+    /** Declared by @types/ws; there is no such property at run time. The path is in `options.path`. */
     path: string;
     /** The open connections; absent with `clientTracking: false`. */
     clients: Set<InstanceType<T>>;
@@ -575,6 +579,9 @@ declare namespace WebSocket {
         maxPayload?: number | undefined;
       }
     );
+
+    /** What both sides agreed on; null before `accept()`. */
+    params: { [parameter: string]: string | number | true } | null;
 
     /** What a client asks for. */
     offer(): { [parameter: string]: string | number | true };

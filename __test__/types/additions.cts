@@ -24,6 +24,10 @@ const socket = new WebSocket('ws://localhost', { closeTimeout: 1000, protocols: 
 socket.binaryType = 'blob';
 socket.close(1000, new Uint8Array(2));
 
+socket.ping('data', (error) => error.message);
+socket.pong('data', (error) => error.message);
+socket.pong((error: Error) => error.message);
+
 const injected = new WebSocket(null, undefined, { maxPayload: 0 });
 
 class Peer extends WebSocket {}
@@ -33,6 +37,7 @@ const deflate = new PerMessageDeflate({ isServer: true, maxPayload: 1024, thresh
 deflate.accept(
   extension.parse('permessage-deflate; client_max_window_bits')['permessage-deflate']!
 );
+const agreed: string | number | true | undefined = deflate.params?.['client_max_window_bits'];
 deflate.compress(Buffer.from('text'), true, (error, data) => error ?? data.length);
 deflate.decompress(Buffer.alloc(1), true, (error, data) => error ?? data.length);
 deflate.cleanup();
@@ -59,4 +64,4 @@ sender.close(1000, undefined, false, () => {});
 // @ts-expect-error a frame needs an opcode
 Sender.frame(Buffer.alloc(0), { fin: true });
 
-export = { clientOptions, header, injected, protocols, server, serverOptions };
+export = { agreed, clientOptions, header, injected, protocols, server, serverOptions };

@@ -317,6 +317,9 @@ class Peer extends WebSocket {
   override close(code?: number, data?: string | Buffer): void {
     super.close(code, data);
   }
+  override ping(data?: any, mask?: boolean, cb?: (error: Error) => void): void {
+    super.ping(data, mask, cb);
+  }
 }
 
 const serverOptions: WebSocket.ServerOptions = {
