@@ -7,10 +7,10 @@
  *     node bench/soak.js [--messages 2000000] [--connections 200] [--stay 400] [--no-takeover] [--heap] [--package ws]
  *
  * Two processes of this package: a server that echoes, and clients that come, exchange up to `--stay` messages of
- * different sizes, and leave in different ways: of 200 at a time about ten thousand in all. Each reply is compared with what was sent. The server's resident memory
- * is looked at when a tenth of the messages has been exchanged, and at the end; the exit status says whether it has grown
- * by more than a tenth in between. With `--heap` it is also told what of the memory is V8's. With `--package` the server is
- * made with another package.
+ * different sizes, and leave in different ways; 200 at a time, about ten thousand in all. Each reply is compared with what
+ * was sent. The server's resident memory is measured when a tenth of the messages has been exchanged, and at the end; the
+ * exit status says whether it has grown by more than a tenth in between. `--heap` also prints how much of the memory is
+ * V8's. `--package` serves with another package.
  */
 const { fork } = require('node:child_process');
 const { once } = require('node:events');
