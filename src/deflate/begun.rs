@@ -1,4 +1,4 @@
-//! What is kept of a message that came in part.
+//! What is kept of a message of which only some frames have come, so that it can be decompressed once more.
 
 use super::history::History;
 

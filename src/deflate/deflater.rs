@@ -2,10 +2,10 @@
 
 use zlib_rs::{Deflate, DeflateFlush};
 
+use super::byte_run::deflate_run;
 use super::error::DeflateError;
 use super::history::History;
 use super::pool::{Pool, Settings};
-use super::run::deflate_run;
 use super::{advance, window_size, MESSAGE_TAIL};
 
 /// zlib's parameters. A value out of zlib's range is brought into it.
@@ -41,7 +41,8 @@ impl Default for DeflateOptions {
 const KEPT_TEXT: usize = 8 * 1024;
 
 /// The level where nobody sets one. zlib's default, 6, looks at up to 128 places for each match, all over a window of
-/// 32 KiB for each connection: it takes up to three times as long for 4 to 13 % less (figures in `docs/measurements.md`).
+/// 32 KiB for each connection: it takes up to three times as long, for output that is mostly 4 to 16 % smaller (figures in
+/// `docs/measurements.md`).
 const UNSET_LEVEL: i32 = 3;
 
 /// The memory level where nobody sets one. zlib-rs clears all the room for a block's symbols with each message: 48 KiB at

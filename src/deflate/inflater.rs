@@ -10,8 +10,8 @@ use super::history::History;
 use super::pool::Pool;
 #[cfg(test)]
 use super::pool::DECOMPRESSOR_MEMORY;
-use super::steps::{decompress_frame, standing, wake, FrameEnd, Standing, Tail};
 use super::window_size;
+use super::zlib_calls::{decompress_frame, standing, wake, FrameEnd, Standing, Tail};
 
 /// What the decompressor must know about the peer's compressor.
 #[derive(Clone, Debug)]

@@ -19,6 +19,7 @@
 
 mod begun;
 mod budget;
+mod byte_run;
 mod deflater;
 mod error;
 mod exact;
@@ -28,8 +29,7 @@ mod inflater;
 mod js_number;
 pub mod params;
 mod pool;
-mod run;
-mod steps;
+mod zlib_calls;
 
 #[cfg(test)]
 mod tests;
