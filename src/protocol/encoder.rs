@@ -43,7 +43,7 @@ impl FrameHead {
     }
 }
 
-/// The bytes given to [`mask_frames`] are not whole, masked frames.
+/// The bytes given to [`mask_frames`] are not a sequence of whole frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BrokenRun;
 
@@ -55,9 +55,8 @@ impl fmt::Display for BrokenRun {
 
 impl std::error::Error for BrokenRun {}
 
-/// Masks the payload of every frame in `run` whose header has a masking key: a sequence of whole client frames whose
-/// payloads are still plain. On failure the frames before the broken one are
-/// masked, the rest is untouched.
+/// Masks the payload of every frame in `run` whose header has a masking key. The run is a sequence of whole frames whose
+/// payloads are still plain. On failure the frames before the broken one are masked, the rest is untouched.
 pub fn mask_frames(run: &mut [u8]) -> Result<(), BrokenRun> {
     let mut rest = run;
     while !rest.is_empty() {
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_is_not_made_of_whole_masked_frames_is_refused() {
+    fn a_run_that_is_not_made_of_whole_frames_is_refused() {
         let good = frame(b"payload", Some([1, 2, 3, 4]));
         for cut in 1..good.len() {
             assert_eq!(mask_frames(&mut good[..cut].to_vec()), Err(BrokenRun));

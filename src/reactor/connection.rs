@@ -1,4 +1,4 @@
-//! One connection: its socket, what it has read and what it still has to write. Who pumps it is not its business.
+//! One connection: its socket, and what it still has to write. It does not know who drives it, the loop or a thread.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

@@ -10,11 +10,11 @@ use crate::protocol::{
 };
 use std::ops::Range;
 
-/// The most that Node reads at once. Listeners can tell, so that larger reads are handled as several chunks.
+/// The most that Node reads at once. Listeners can notice that, so larger reads are handled as several chunks.
 pub const CHUNK: usize = 64 * 1024;
-/// Less than this is not worth memory of its own.
+/// When less of a message than this is still to come, it is not worth memory of its own.
 const LARGE: usize = 64 * 1024;
-/// How many times as much memory a message may get as has arrived of it.
+/// A message may get at most so many times as much memory as has arrived of it.
 const MOST_AHEAD: usize = 4;
 
 /// Where the bytes of an item lie.

@@ -28,12 +28,13 @@ pub enum Step {
     Waiting,
 }
 
-/// What was read and how far it is decoded.
+/// What was read from one connection, and how far it is decoded.
 ///
-/// While JavaScript is busy a little more is read, so that the peer's end is noticed. How much, and what becomes of it when
-/// the connection is destroyed, is as if two streams of Node's were behind each other. The receiver takes chunks until it
-/// has enough, and then no more before it has finished with all of them. Meanwhile the socket takes them, until it has
-/// enough, too.
+/// While JavaScript is busy, a little more is read, so that the peer's end is noticed. How much that is, and what becomes of
+/// it when the connection is destroyed, must be as in ws. There, two of Node's streams stand one behind the other: the
+/// socket, and the receiver. The receiver takes chunks until it has enough (the high-water mark), and then no more until it
+/// has finished with all of them. Meanwhile the socket reads on, until it has enough, too. So an `Input` knows which of its
+/// chunks ws's receiver would have by now; the others would still be in the socket.
 #[derive(Debug)]
 pub struct Input {
     bytes: Bytes,

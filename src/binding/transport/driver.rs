@@ -1,4 +1,4 @@
-//! What both drivers of the native transport share: the connections, and what JavaScript wants of them.
+//! What both drivers of the native transport share: the connections, and what JavaScript asks of them.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::io;
@@ -45,7 +45,8 @@ pub struct Driver {
     pub(super) first: RefCell<Vec<(usize, u64)>>,
     /// Those of them that have been read in this turn.
     pub(super) read_early: RefCell<Vec<(usize, u64)>>,
-    /// Those of them, or what is left of them, that are to be told before others in the turn of this number.
+    /// The number of a turn, and the connections that are to be told before all others in it: those that were read early in
+    /// the turn before, as long as they are ready in each turn.
     pub(super) ahead: RefCell<(u32, Vec<(usize, u64)>)>,
     /// Connections, with their serials, that broke when something was handed over.
     pub(super) broken: RefCell<Vec<(usize, u64)>>,
@@ -255,9 +256,9 @@ impl Driver {
         });
     }
 
-    /// Takes out what the receiver has and is not decoded, chunk by chunk; if it `flows`, the receiver has finished with
-    /// what it had and takes more first, and it takes more in any case if the socket is not paused. See
-    /// [`crate::reactor::Input`].
+    /// Takes out, chunk by chunk, what the receiver has been given (see [`crate::reactor::Input`]) and has not decoded. If it
+    /// `flows`, the receiver has finished with what it had, and first goes on to the next chunk. While the socket is not
+    /// paused, it first takes as many chunks as it has room for.
     pub fn take_received(
         &self,
         environment: &Environment,

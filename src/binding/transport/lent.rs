@@ -1,4 +1,4 @@
-//! Memory that JavaScript lends for a large message: the socket is read straight into it.
+//! Memory that JavaScript lends for a large message, so that the socket is read straight into it.
 
 use super::driver::Driver;
 use super::fill::STOPPED;

@@ -13,9 +13,9 @@ pub const NONE: usize = usize::MAX;
 
 /// Who reads and writes a connection.
 pub enum Pump {
-    /// The JavaScript thread, when Node's loop says so.
+    /// The JavaScript thread, when Node's loop says that the socket is ready.
     Loop(Polled),
-    /// A thread of its own.
+    /// An I/O thread.
     Thread(Threaded),
 }
 
@@ -23,7 +23,8 @@ pub enum Pump {
 pub struct Link {
     /// The connection, with what drives it.
     pub pump: Pump,
-    /// What was read, while JavaScript has not got all of it. In a box, as the next field, for most connections are idle.
+    /// What was read, while JavaScript has not got all of it. In a box, like the next field, because most connections are
+    /// idle.
     pub input: Option<Box<Input>>,
     /// Memory that the message under way is read into.
     pub lent: Option<Box<Lent>>,
@@ -43,16 +44,16 @@ pub struct Link {
     pub hung_up: bool,
     /// Whether nothing is read ahead while JavaScript does not want to read, not even a little.
     pub stopped: bool,
-    /// The receiver has not finished with what it was told, so it is not told more: its bytes may lie where the next
-    /// ones would.
+    /// The receiver has not finished with what it was told, so it is told no more for now: its bytes may still lie where
+    /// the next ones would go.
     pub is_busy: bool,
     /// In which turn of the loop, see [`super::driver::Driver`], it was paused.
     pub paused_in: u32,
-    /// JavaScript is being told of its input right now, or what it has left for the next tick goes on.
+    /// JavaScript is being told of input right now, or ticks and microtasks that belong to that call are still running.
     pub is_told: bool,
     /// Nobody wants what is read.
     pub discards: bool,
-    /// The receiver has finished with what it was told last later than the call that told it, be it in the same tick.
+    /// The receiver has finished with what it was told last, but only after its call had returned; perhaps in the same tick.
     pub went_on: bool,
     /// JavaScript asked for more since it was told last.
     pub resumed: bool,

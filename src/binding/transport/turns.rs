@@ -9,9 +9,10 @@ use crate::binding::environment::Environment;
 use crate::reactor::uv::{self, Handle, Library, Turn};
 use crate::reactor::{are_readable, Input};
 
-/// From this many on, a flush takes so long that it is worth having one less,
+/// A flush of fewer records is never put off, see [`Driver::puts_off_flush`]: it does not take long enough.
 const MANY_RECORDS: usize = 64;
-/// if so many were sent for each input that was told: those to whom answers go have nothing to add.
+/// Nor is one with fewer records than this for each input that JavaScript was told of: those are answers to the senders,
+/// not a broadcast.
 const FAN_OUT: usize = 8;
 
 /// The handles that are called in each turn of the loop.
@@ -210,8 +211,9 @@ impl Driver {
         }
     }
 
-    /// A broadcast to many connections takes far longer than a look at what has come meanwhile, and that may add to what is
-    /// sent to the same connections: it is put off once, by a turn of the loop that does not wait.
+    /// Whether the flush is put off. Flushing a broadcast to many connections takes far longer than looking what else has
+    /// arrived, and that may add to what is sent to the same connections. So it is put off once, by a turn of the loop that
+    /// does not wait.
     fn puts_off_flush(&self) -> bool {
         let (records, told) = (self.records(), self.told.take());
         let is_fan_out = records >= MANY_RECORDS && records / FAN_OUT >= told;

@@ -1,8 +1,8 @@
-//! Connections that threads of their own read and write.
+//! Connections that are read and written on I/O threads.
 //!
-//! The thread that uses a connection hands over frames to be sent, many in one [`Batch`], and is called (the *bell*)
-//! when connections have news: bytes that arrived, progress in writing, an end, an error. What concerns the order of
-//! things it can do itself, under the connection's lock: send, pause, take back. So nothing ever waits for an answer.
+//! The thread that uses the connections hands over frames to be sent, many in one [`Batch`]. It is notified (by the *bell*)
+//! when connections have news: bytes that arrived, progress in writing, an end, an error. Where the order of things
+//! matters it acts itself, under the connection's lock: it sends, pauses, takes back. So it never waits for an answer.
 
 mod ready;
 mod remote;
