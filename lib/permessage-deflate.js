@@ -23,19 +23,19 @@ const DEFLATE_IN_PLACE = 8 * 1024;
  */
 const INFLATE_IN_PLACE = 12 * 1024;
 
-/** How much longer than a frame its contents are, as long as there is none to compare with. */
+/** How many times as long as a frame its contents are likely to be, as long as there was no other frame to learn from. */
 const LIKELY_EXPANSION = 4;
 
 /** How many jobs leave the thread at once: one number for the whole process, as the first instance asks for it. */
 const DEFAULT_CONCURRENCY = 10;
 
 /**
- * This many connections keep their zlib states, some 340 KiB each; of the others only the text is kept that their
- * contexts consist of, and the states are made anew from it, which takes about 10 µs.
+ * This many connections keep their zlib states, some 340 KiB each. The others keep only the text that their contexts
+ * consist of; making the states anew from it takes about 10 µs.
  */
 const MOST_AWAKE = 80;
 
-/** A connection that compressed nothing for this long, in milliseconds, gives its states back too. */
+/** A connection that has not used its states for this long, in milliseconds, gives them back, too. */
 const IDLE_AFTER = 1000;
 
 /**
@@ -46,6 +46,9 @@ const IDLE_AFTER = 1000;
  */
 const MOST_JOBS_IN_A_TURN = 16;
 const MOST_BYTES_IN_A_TURN = 64 * 1024;
+
+/** Jobs that leave the thread wait here for their turn; made with the first instance. */
+let limiter = null;
 
 /** Instances that hold compressors. */
 const awake = new Set();
@@ -98,9 +101,6 @@ const forgotten = new FinalizationRegistry((id) => native.releaseCodec(id));
  * The permessage-deflate extension (RFC 7692) of one connection: what is agreed on, and the compression itself.
  */
 class PerMessageDeflate {
-  /** Jobs that leave the thread wait here for their turn. */
-  static limiter = null;
-
   /**
    * @param {object} [options]
    * @param {boolean|number} [options.clientMaxWindowBits] the client's window: its size as a power of two, 8 to 15;
@@ -137,7 +137,7 @@ class PerMessageDeflate {
     /** What was agreed on, by name; null before. */
     this.params = null;
 
-    PerMessageDeflate.limiter ??= new Limiter(
+    limiter ??= new Limiter(
       this._options.concurrencyLimit !== undefined
         ? this._options.concurrencyLimit
         : DEFAULT_CONCURRENCY
@@ -389,7 +389,7 @@ class Line {
 
   /** Has a job done on the runtime. */
   send(job) {
-    PerMessageDeflate.limiter.add((release) => {
+    limiter.add((release) => {
       if (this.first !== job) {
         release();
         return;
