@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ffi::c_void;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,7 +12,7 @@ use napi::sys;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::environment::Environment;
-use super::raw::{check, report_exception, Outcome};
+use super::raw::{check, report_exception, throw, Fault, Outcome};
 
 /// What is left to do on the JavaScript thread when a job is done.
 pub type Completion = Box<dyn FnOnce(&Environment) + Send>;
@@ -67,7 +68,8 @@ impl Jobs {
         }
         let (wake, done) = (Wake(wake), Arc::clone(&self.done));
         runtime.spawn(async move {
-            let completion = work();
+            let completion = catch_unwind(AssertUnwindSafe(work));
+            let completion = completion.unwrap_or_else(|_panic| Box::new(tell_of_panic));
             lock(&done).push_back(completion);
             wake.call();
         });
@@ -142,7 +144,7 @@ fn start() -> Outcome<Runtime> {
         .worker_threads(processors().min(MAX_THREADS))
         .thread_name("oxws-jobs")
         .build()
-        .map_err(|error| super::raw::Fault::Other(format!("cannot start the runtime: {error}")))
+        .map_err(|error| Fault::Other(format!("cannot start the runtime: {error}")))
 }
 
 /// Runs on the JavaScript thread after a wake-up.
@@ -168,7 +170,18 @@ unsafe extern "C" fn complete(
         // SAFETY: as above.
         unsafe { sys::napi_unref_threadsafe_function(env, jobs.wake.get()) };
     }
-    completion(environment);
+    // A panic must not reach Node.
+    if catch_unwind(AssertUnwindSafe(|| completion(environment))).is_err() {
+        tell_of_panic(environment);
+    }
+}
+
+/// In the place of a completion after a panic, which becomes an exception as in a raw function.
+fn tell_of_panic(environment: &Environment) {
+    let env = environment.env;
+    throw(env, Fault::panic());
+    // SAFETY: on the JavaScript thread, inside the scope that Node opened for this call.
+    unsafe { report_exception(env, sys::Status::napi_pending_exception) };
 }
 
 /// A JavaScript function to call when a job is done.

@@ -27,6 +27,13 @@ pub enum Fault {
     Pending,
 }
 
+impl Fault {
+    /// What a panic becomes.
+    pub fn panic() -> Self {
+        Self::Other("oxws: internal error (a panic was caught)".into())
+    }
+}
+
 /// The result of a raw function's body.
 pub type Outcome<T> = Result<T, Fault>;
 
@@ -252,10 +259,7 @@ pub fn enter<R: Reply>(
             ptr::null_mut()
         }
         Err(_panic) => {
-            throw(
-                env,
-                Fault::Other("oxws: internal error (a panic was caught)".into()),
-            );
+            throw(env, Fault::panic());
             ptr::null_mut()
         }
     }
