@@ -91,7 +91,7 @@ function startCloseTimer(websocket) {
   websocket._closeTimer = setTimeout(() => socket.destroy(), websocket._closeTimeout);
 }
 
-/** Lets what still arrives on a socket run out unread. */
+/** Reads what still arrives on a socket, and throws it away. */
 function drainAway(socket) {
   discard(socket);
   socket.removeListener('data', socketOnData);
@@ -200,7 +200,7 @@ function socketOnData(chunk) {
   }
 }
 
-/** Telling a stream that has finished to end makes an error, with its stack, that nobody gets to see. */
+/** Ends a receiver, unless it has finished: that would make an error, with its stack, that nobody gets to see. */
 function endReceiver(receiver) {
   if (!receiver._writableState.finished) receiver.end();
 }

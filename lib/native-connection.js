@@ -81,14 +81,21 @@ function dispatch(id, event, detail) {
 }
 
 /**
- * A socket that Rust reads and writes.
+ * A connection whose socket Rust reads and writes.
  */
 class NativeConnection {
+  /**
+   * @param {net.Socket} socket
+   * @param {Buffer|null} head what Node has read already
+   * @param {import('./receiver')} receiver
+   * @param {import('./sender')} sender
+   * @param {Function} onData the listener of `'data'` to use when the stream is handed back
+   * @throws {Error} if the socket's descriptor cannot be duplicated
+   */
   constructor(socket, head, receiver, sender, onData) {
     this.socket = socket;
     this.receiver = receiver;
     this.sender = sender;
-    /** The listener of `'data'` that the stream transport will use. */
     this.onData = onData;
     // Listeners run in the async context in which the connection is made, here.
     this.id = native.nativeOpen(
@@ -161,7 +168,7 @@ class NativeConnection {
     return this.receiver._writableState.length > 0;
   }
 
-  /** Delivers what was read while the socket was paused, before its turn: a stream of Node's flows in this tick, too. */
+  /** Delivers, in this tick, what was read while the socket was paused, for that is when a stream of Node's flows. */
   flow() {
     const { id } = this;
     // What the receiver is busy with comes first.

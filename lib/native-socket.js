@@ -230,7 +230,7 @@ function isLeftover(socket, name) {
   return LEFTOVERS.includes(name) && socket[name] === Inherited[name];
 }
 
-/** Methods that tell of somebody's interest in the stream when they are not those of the class. */
+/** Methods that show, when they were replaced, that somebody wants to see or change the stream. */
 const WATCHED = [
   'addListener',
   'destroy',

@@ -15,10 +15,10 @@ const { nextTick } = require('./timers');
  * this one stood.
  */
 
-/** What a handle does whose bytes Rust waits for. */
+/** Takes the place of a handle's `readStart()` while Rust reads its bytes. */
 const readNothing = () => 0;
 
-/** Whether a stream that is destroyed can still be paused and resumed, as up to Node 25. */
+/** Whether a stream that is destroyed can still be paused and resumed, as it can up to Node 25. */
 const heedsWhenDestroyed = new Readable({ read() {} }).destroy().pause().isPaused();
 
 /**

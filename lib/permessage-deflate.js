@@ -334,7 +334,8 @@ const settled = Promise.resolve();
 const upcoming = [];
 
 /**
- * Frames of one direction of a connection. They depend on each other, so they are worked on one after the other.
+ * The jobs of one direction of a connection, one for each frame. They depend on each other, so they are done one after the
+ * other.
  */
 class Line {
   /** @param {PerMessageDeflate} owner */

@@ -173,7 +173,7 @@ class Receiver extends Writable {
     return this._id === -1 ? 0 : native.messageLength(this._id);
   }
 
-  /** What the receiver did last: 5 when it was with a compressed frame. */
+  /** Two of the values that it has in ws: 5 after a compressed frame, else 0. */
   get _state() {
     return this._isInflating ? INFLATING : GET_INFO;
   }
@@ -273,8 +273,8 @@ class Receiver extends Writable {
   }
 
   /**
-   * Stays with the chunk at hand for good: it never finishes, and what is written to it waits. For a WebSocket that is
-   * terminated; as long as a native connection decodes for this receiver it cannot be had.
+   * Never finishes the chunk at hand, so that what was written behind it waits for ever. This is for a WebSocket that is
+   * terminated. While a native connection decodes for this receiver, nothing happens.
    */
   _abandon() {
     if (this._connection === null) this._release();

@@ -18,10 +18,10 @@ const kCountsBefore = Symbol('counts before');
 /** What a socket does only after the frames that were sent before it. */
 const GUARDED_METHODS = ['write', 'end', 'destroy'];
 
-/** What a socket tells only truthfully when it was given the frames sent so far. */
+/** What a socket can tell truthfully only when it has been given the frames sent so far. */
 const GUARDED_PROPERTIES = ['bytesWritten', 'writableLength', 'writableNeedDrain'];
 
-/** What is counted by others, too: which of their two counts it is. */
+/** Counters to which others have added, and which of the two counts that `countBefore()` gets belongs to each. */
 const COUNTED = { bytesRead: 0, bytesWritten: 1 };
 
 /** For each class of sockets the prototype that guarded ones have, and which prototypes are such. */
@@ -124,7 +124,7 @@ function attachOutbox(sender, socket) {
 }
 
 /**
- * What went through others counts as well.
+ * Has a socket's counters include what went past Node.
  *
  * @param {import('stream').Duplex} socket a guarded one
  * @param {number[]} counts how many bytes they have read, and written
