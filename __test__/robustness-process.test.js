@@ -23,85 +23,67 @@ async function lastWords(wss) {
   return { code, messages };
 }
 
+/** Runs a function in a process that has the address of a server; what the server receives, and how the process ends. */
+async function runClient(t, main) {
+  const wss = await openServer(t);
+  const received = lastWords(wss);
+  const exited = runInChild(t, main, { env: { TEST_URL: urlOf(wss) } });
+  return { received: await received, exited: await exited };
+}
+
 describe('A process that exits', () => {
   test('right after a send has still sent it', LIMIT, async (t) => {
-    const wss = await openServer(t);
-    const received = lastWords(wss);
-    const exited = runInChild(
-      t,
-      (WebSocketInChild) => {
-        const ws = new WebSocketInChild(process.env.TEST_URL);
-        ws.on('open', () => {
-          ws.send('first');
-          ws.send(Buffer.from('second'));
-          ws.send('last words');
-          process.exit(7);
-        });
-      },
-      { env: { TEST_URL: urlOf(wss) } }
-    );
-    const { code, messages } = await received;
-    assert.deepEqual(messages, ['first', 'second', 'last words']);
-    assert.equal(code, 1006);
-    assert.equal((await exited).code, 7);
+    const { received, exited } = await runClient(t, (WebSocketInChild) => {
+      const ws = new WebSocketInChild(process.env.TEST_URL);
+      ws.on('open', () => {
+        ws.send('first');
+        ws.send(Buffer.from('second'));
+        ws.send('last words');
+        process.exit(7);
+      });
+    });
+    assert.deepEqual(received.messages, ['first', 'second', 'last words']);
+    assert.equal(received.code, 1006);
+    assert.equal(exited.code, 7);
   });
 
   test('sends what its exit handlers send', LIMIT, async (t) => {
-    const wss = await openServer(t);
-    const received = lastWords(wss);
-    const exited = runInChild(
-      t,
-      (WebSocketInChild) => {
-        const ws = new WebSocketInChild(process.env.TEST_URL);
-        process.on('exit', () => ws.send('goodbye'));
-        ws.on('open', () => process.exit(0));
-      },
-      { env: { TEST_URL: urlOf(wss) } }
-    );
-    assert.deepEqual((await received).messages, ['goodbye']);
-    assert.equal((await exited).code, 0);
+    const { received, exited } = await runClient(t, (WebSocketInChild) => {
+      const ws = new WebSocketInChild(process.env.TEST_URL);
+      process.on('exit', () => ws.send('goodbye'));
+      ws.on('open', () => process.exit(0));
+    });
+    assert.deepEqual(received.messages, ['goodbye']);
+    assert.equal(exited.code, 0);
   });
 
   test(
     'sends what exit handlers send that were added when the connection was open',
     LIMIT,
     async (t) => {
-      const wss = await openServer(t);
-      const received = lastWords(wss);
-      const exited = runInChild(
-        t,
-        (WebSocketInChild) => {
-          const ws = new WebSocketInChild(process.env.TEST_URL);
-          ws.on('open', () => {
-            process.on('exit', () => ws.send('goodbye'));
-            process.exit(0);
-          });
-        },
-        { env: { TEST_URL: urlOf(wss) } }
-      );
-      assert.deepEqual((await received).messages, ['goodbye']);
-      assert.equal((await exited).code, 0);
+      const { received, exited } = await runClient(t, (WebSocketInChild) => {
+        const ws = new WebSocketInChild(process.env.TEST_URL);
+        ws.on('open', () => {
+          process.on('exit', () => ws.send('goodbye'));
+          process.exit(0);
+        });
+      });
+      assert.deepEqual(received.messages, ['goodbye']);
+      assert.equal(exited.code, 0);
     }
   );
 
   test('sends what was sent before an exception that nobody catches', LIMIT, async (t) => {
-    const wss = await openServer(t);
-    const received = lastWords(wss);
-    const exited = runInChild(
-      t,
-      (WebSocketInChild) => {
-        const ws = new WebSocketInChild(process.env.TEST_URL);
-        ws.on('open', () => {
-          ws.send('before the crash');
-          throw new Error('crash');
-        });
-      },
-      { env: { TEST_URL: urlOf(wss) } }
-    );
-    assert.deepEqual((await received).messages, ['before the crash']);
-    const { code, stderr } = await exited;
-    assert.equal(code, 1);
-    assert.match(stderr, /Error: crash/);
+    const { received, exited } = await runClient(t, (WebSocketInChild) => {
+      const ws = new WebSocketInChild(process.env.TEST_URL);
+      ws.on('open', () => {
+        ws.send('before the crash');
+        throw new Error('crash');
+      });
+    });
+    assert.deepEqual(received.messages, ['before the crash']);
+    assert.equal(exited.code, 1);
+    assert.match(exited.stderr, /Error: crash/);
   });
 
   test(
