@@ -64,24 +64,33 @@ describe('The size of what is compressed', { skip }, () => {
 describe('The options for zlib', () => {
   const frame = frames.deflate('some text');
 
-  /** Has an instance with these options compress and decompress. */
-  async function use(options) {
-    for (const [method, data] of [
-      ['compress', Buffer.from('some text')],
-      ['decompress', frame]
-    ]) {
-      const deflate = new PerMessageDeflate(options);
-      deflate.accept([{}]);
-      const work = (resolve, reject) =>
-        deflate[method](data, true, (error) => (error ? reject(error) : resolve()));
-      await new Promise(work);
-      assert.equal((deflate._deflate ?? deflate._inflate)._chunkSize, 16 * 1024);
-      deflate.cleanup();
-    }
+  /** Has an instance with these options compress, or decompress. */
+  function use(method, options) {
+    const deflate = new PerMessageDeflate(options);
+    deflate.accept([{}]);
+    return new Promise((resolve, reject) => {
+      deflate[method](frame, true, (error, data) => {
+        deflate.cleanup();
+        if (error) reject(error);
+        else resolve(data);
+      });
+    });
   }
 
   test('may be null', async () => {
-    await use({ zlibDeflateOptions: null, zlibInflateOptions: null });
+    const options = { zlibDeflateOptions: null, zlibInflateOptions: null };
+    assert.deepEqual(frames.inflate(await use('compress', options)), frame);
+    assert.equal(String(await use('decompress', options)), 'some text');
+  });
+
+  test('of one direction are no matter for the other, even if they are useless', async () => {
+    for (const zlibDeflateOptions of [{ level: 10 }, { memLevel: '8' }, { dictionary: 'text' }]) {
+      assert.equal(String(await use('decompress', { zlibDeflateOptions })), 'some text');
+      await assert.rejects(use('compress', { zlibDeflateOptions }));
+    }
+    const zlibInflateOptions = { dictionary: 'text' };
+    assert.deepEqual(frames.inflate(await use('compress', { zlibInflateOptions })), frame);
+    await assert.rejects(use('decompress', { zlibInflateOptions }));
   });
 
   test('are refused if a dictionary is no memory, in the words of node:zlib', () => {

@@ -19,8 +19,8 @@ const DEFAULT_WINDOW_BITS = 15;
 let lastSetup = null;
 
 /**
- * What the Rust half of an instance is made from. This is not called before something is to be compressed or
- * decompressed, because that is where options throw that node:zlib refuses, as in ws.
+ * What the Rust half of an instance is made from. Options that node:zlib refuses must have been checked before they are
+ * used; until then it does not matter what is made of them.
  *
  * @param {import('./permessage-deflate')} instance
  * @returns {object} most often one that other instances use, too
@@ -33,10 +33,10 @@ function setupOf({ _isServer: isServer, _options: options, params }) {
   const setup = {
     inflateBits: agreedBits(params[theirs.windowBits]),
     inflateForgets: !!params[theirs.noTakeover],
-    inflateDictionary: dictionaryOf(inflate, zlib.createInflateRaw),
+    inflateDictionary: dictionaryOf(inflate),
     deflateBits: agreedBits(params[ours.windowBits]),
     deflateForgets: !!params[ours.noTakeover],
-    deflateDictionary: dictionaryOf(deflate, zlib.createDeflateRaw),
+    deflateDictionary: dictionaryOf(deflate),
     tuning: tuningOf(deflate)
   };
   if (!isSame(setup, lastSetup)) lastSetup = setup;
@@ -44,16 +44,42 @@ function setupOf({ _isServer: isServer, _options: options, params }) {
 }
 
 /**
- * Numbers that node:zlib would refuse are left to it, so that its error says what is wrong. What is not set is -1 for the
- * level and 0 for the others.
+ * Throws, before something is compressed, if node:zlib would refuse the options for that. This is left to it, so that its
+ * error says what is wrong.
+ *
+ * @param {object} options of an instance
  */
-function tuningOf(options) {
-  const { level = -1, memLevel, strategy = 0 } = options;
-  const within = (value, least, most) => Number.isInteger(value) && value >= least && value <= most;
-  const isMemLevel = memLevel === undefined || within(memLevel, 1, 9);
-  if (!within(level, -1, 9) || !isMemLevel || !within(strategy, 0, 4)) {
-    zlib.createDeflateRaw(options).close();
-  }
+function checkDeflateOptions({ zlibDeflateOptions: options }) {
+  if (options == null) return;
+  const { level, memLevel, strategy, dictionary } = options;
+  const isGood =
+    isWithin(level, -1, 9) &&
+    isWithin(memLevel, 1, 9) &&
+    isWithin(strategy, 0, 4) &&
+    isDictionary(dictionary);
+  if (!isGood) zlib.createDeflateRaw(options).close();
+}
+
+/**
+ * The same before something is decompressed.
+ *
+ * @param {object} options of an instance
+ */
+function checkInflateOptions({ zlibInflateOptions: options }) {
+  if (options == null || isDictionary(options.dictionary)) return;
+  zlib.createInflateRaw(options).close();
+}
+
+function isWithin(value, least, most) {
+  return value === undefined || (Number.isInteger(value) && value >= least && value <= most);
+}
+
+function isDictionary(value) {
+  return value === undefined || ArrayBuffer.isView(value) || isAnyArrayBuffer(value);
+}
+
+/** Three settings in one number. What is not set is -1 for the level and 0 for the others. */
+function tuningOf({ level = -1, memLevel = 0, strategy = 0 }) {
   return (level + 1) | (memLevel << 8) | (strategy << 16);
 }
 
@@ -69,14 +95,8 @@ function isSame(one, other) {
   return true;
 }
 
-/** What node:zlib would refuse as a dictionary is left to it, too. */
-function dictionaryOf(options, createStream) {
-  const { dictionary } = options;
-  if (dictionary === undefined) return EMPTY_BUFFER;
-  if (!ArrayBuffer.isView(dictionary) && !isAnyArrayBuffer(dictionary)) {
-    createStream(options).close();
-  }
-  return toBuffer(dictionary);
+function dictionaryOf({ dictionary }) {
+  return dictionary !== undefined && isDictionary(dictionary) ? toBuffer(dictionary) : EMPTY_BUFFER;
 }
 
-module.exports = setupOf;
+module.exports = { checkDeflateOptions, checkInflateOptions, setupOf };

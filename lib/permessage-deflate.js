@@ -2,7 +2,7 @@
 
 const Limiter = require('./limiter');
 const native = require('./native');
-const setupOf = require('./codec-setup');
+const { checkDeflateOptions, checkInflateOptions, setupOf } = require('./codec-setup');
 const { EMPTY_BUFFER } = require('./constants');
 const { callEach, failure } = require('./failure');
 const { toBuffer } = require('./buffers');
@@ -218,8 +218,11 @@ class PerMessageDeflate {
    */
   compress(data, fin, callback) {
     const bytes = toBuffer(data);
+    if (this._compression === null) {
+      checkDeflateOptions(this._options);
+      this._compression = new Compression(this);
+    }
     this._setup ??= setupOf(this);
-    this._compression ??= new Compression(this);
     this._compression.push(bytes, fin, callback);
   }
 
@@ -231,8 +234,11 @@ class PerMessageDeflate {
    * @param {(error: Error|null, data?: Buffer) => void} callback
    */
   decompress(data, fin, callback) {
+    if (this._decompression === null) {
+      checkInflateOptions(this._options);
+      this._decompression = new Decompression(this);
+    }
     this._setup ??= setupOf(this);
-    this._decompression ??= new Decompression(this);
     this._decompression.push(data, fin, callback);
   }
 
