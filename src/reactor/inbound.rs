@@ -15,7 +15,7 @@ pub const CHUNK: usize = 64 * 1024;
 /// When less of a message than this is still to come, it is not worth memory of its own.
 const LARGE: usize = 64 * 1024;
 /// A message may get at most so many times as much memory as has arrived of it.
-const MOST_AHEAD: usize = 4;
+const MOST_AHEAD: usize = 8;
 
 /// Where the bytes of an item lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
