@@ -90,11 +90,11 @@ declare class WebSocket extends EventEmitter {
   readonly CLOSED: 3;
 
   /**
-   * What binary messages arrive as. `'fragments'` gives the buffers as they came, unjoined;
-   * `'blob'` is understood too, and such a message is a `Blob` at run time.
+   * What binary messages arrive as. `'fragments'` gives the buffers as they came, unjoined.
+   * `'blob'` works at run time, and such a message is a `Blob`; as in `@types/ws`, the type does
+   * not name it.
    */
-  get binaryType(): 'nodebuffer' | 'arraybuffer' | 'fragments';
-  set binaryType(type: 'nodebuffer' | 'arraybuffer' | 'fragments' | 'blob');
+  binaryType: 'nodebuffer' | 'arraybuffer' | 'fragments';
   /** Bytes handed to `send()`, frame headers included, that have not reached the network. */
   readonly bufferedAmount: number;
   /** The extensions both sides agreed on, as in the Sec-WebSocket-Extensions header. */

@@ -21,7 +21,6 @@ const clientOptions: WebSocket.ClientOptions = {
 const serverOptions: WebSocket.ServerOptions = { closeTimeout: 1000, maxPendingAutoPongs: 1 };
 
 const socket = new WebSocket('ws://localhost', { closeTimeout: 1000, protocols: 'a' });
-socket.binaryType = 'blob';
 socket.close(1000, new Uint8Array(2));
 
 socket.ping('data', (error) => error.message);

@@ -322,6 +322,10 @@ class Peer extends WebSocket {
   }
 }
 
+class Buffers extends WebSocket {
+  binaryType: 'nodebuffer' = 'nodebuffer';
+}
+
 const serverOptions: WebSocket.ServerOptions = {
   allowSynchronousEvents: true,
   autoPong: true,
