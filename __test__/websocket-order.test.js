@@ -151,6 +151,100 @@ describe('messages read while their connection was paused', { skip: byThread }, 
 
     assert.deepStrictEqual(log, ['resume', 'a', 'again']);
   });
+
+  /** A paused server's end, which has read these frames, each in a chunk of its own. */
+  async function openPausedToRawPeer(t, frames) {
+    const { server, socket } = await openToRawPeer(t);
+    server.pause();
+    let wanted = server._socket.bytesRead;
+    for (const bytes of frames) {
+      socket.write(bytes);
+      wanted += bytes.length;
+      while (server._socket.bytesRead < wanted) await new Promise(setImmediate);
+    }
+    return server;
+  }
+
+  const text = (payload) => maskedFrame({ payload });
+  const closing = maskedFrame({ opcode: OPCODE.CLOSE, payload: closePayload(1000) });
+
+  it('come nevertheless, and not before, when it is terminated before that tick', async (t) => {
+    const client = await openPaused(t);
+    const log = [];
+    client.on('message', (data) => log.push(String(data)));
+    client.resume();
+    client.terminate();
+    log.push('terminated');
+    await once(client, 'close');
+
+    assert.deepStrictEqual(log, ['terminated', 'a', 'b', 'c']);
+  });
+
+  it('come nevertheless when the listener of the first terminates it', async (t) => {
+    const client = await openPaused(t);
+    const log = [];
+    client.on('message', (data) => {
+      log.push(String(data));
+      client.terminate();
+    });
+    client._socket.on('pause', () => log.push('pause'));
+    client.resume();
+    await once(client, 'close');
+
+    assert.deepStrictEqual(log, ['a', 'b', 'c']);
+  });
+
+  it('come at the end when the listener that terminates it pauses it, too', async (t) => {
+    const client = await openPaused(t);
+    const log = [];
+    client.on('message', (data) => {
+      log.push(String(data));
+      client.terminate();
+      client.pause();
+      process.nextTick(() => log.push('tick'));
+    });
+    client.resume();
+    await once(client, 'close');
+
+    assert.deepStrictEqual(log.slice(0, 3), ['a', 'tick', 'b']);
+    assert.strictEqual(log.filter((entry) => entry === 'c').length, 1);
+  });
+
+  it('end with a close frame when it is terminated, without an error', async (t) => {
+    for (const expected of [['a'], ['a', 'b']]) {
+      const frames = [Buffer.concat(expected.map(text)), closing, text('c')];
+      for (const isTerminatedAtOnce of [true, false]) {
+        const server = await openPausedToRawPeer(t, frames);
+        const log = [];
+        server.on('message', (data) => {
+          log.push(String(data));
+          server.terminate();
+        });
+        server.on('error', (error) => log.push(error.message));
+        server.resume();
+        if (isTerminatedAtOnce) server.terminate();
+        const [code] = await once(server, 'close');
+
+        assert.strictEqual(code, 1000);
+        assert.deepStrictEqual(log, expected);
+      }
+    }
+  });
+
+  it('come behind one event of the socket, however often it is resumed', async (t) => {
+    const client = await openPaused(t);
+    const log = [];
+    client.on('message', (data) => log.push(String(data)));
+    client._socket.on('resume', () => log.push('resume'));
+    for (let times = 0; times < 3; times++) {
+      client.resume();
+      client.pause();
+    }
+    client.resume();
+    for (let i = 0; i < 10; i++) await new Promise(setImmediate);
+
+    assert.deepStrictEqual(log, ['resume', 'a', 'b', 'c']);
+  });
 });
 
 describe('messages read in one chunk', () => {

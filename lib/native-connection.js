@@ -168,18 +168,44 @@ class NativeConnection {
     return this.receiver._writableState.length > 0;
   }
 
-  /** Delivers, in this tick, what was read while the socket was paused, for that is when a stream of Node's flows. */
+  /** The socket was resumed: in the next tick it says so and flows, as a stream of Node's does. */
+  resume(isWaiting) {
+    if (isWaiting) this.isFlowing = true;
+    if (this.isResuming) return;
+    this.isResuming = true;
+    nextTick(() => this.onResumed());
+  }
+
+  onResumed() {
+    const { isFlowing, socket } = this;
+    this.isResuming = false;
+    this.isFlowing = false;
+    try {
+      if (socket[kNative]) this.deliverHead();
+      socket.emit('resume');
+      if (isFlowing && socket[kNative]) this.flow();
+    } finally {
+      if (this.ahead !== null) this.deliverAhead();
+    }
+  }
+
+  /** Delivers what was read while the socket was paused, before its turn. */
   flow() {
     const { id } = this;
     // What the receiver is busy with comes first.
     let goesOn = this.isIdle() && native.nativeFlow(id, false, false);
-    while (goesOn) {
-      try {
-        this.tellReceiver(-1);
-      } finally {
-        // What a listener that has thrown leaves is told in its turn.
-        goesOn = connections[id] === this && native.nativeFlow(id, true, !this.isBusy());
+    this.isFlowing = true;
+    try {
+      while (goesOn) {
+        try {
+          this.tellReceiver(-1);
+        } finally {
+          // What a listener that has thrown leaves is told in its turn.
+          goesOn = connections[id] === this && native.nativeFlow(id, true, !this.isBusy());
+        }
       }
+    } finally {
+      this.isFlowing = false;
     }
   }
 
@@ -374,8 +400,8 @@ class NativeConnection {
   rescueReceived() {
     const { receiver, socket } = this;
     if (receiver._isInput && native.nativeHolds(this.id)) this.keepHeld();
-    const flows = this.isIdle() && !socket.isPaused();
-    const chunks = native.nativeReceived(this.id, flows);
+    const isDone = this.isIdle() && !socket.isPaused();
+    const chunks = native.nativeReceived(this.id, isDone, !this.isFlowing);
     if (receiver._isInput && chunks.length > 0) receiver._rest = chunks.shift();
     if (this.isDiscarding) return;
     // What the receiver is being told goes past its stream, so these chunks would overtake it.
@@ -383,15 +409,30 @@ class NativeConnection {
     else this.deliverLast(chunks);
   }
 
-  /** What a listener throws must not keep the socket from being destroyed. */
+  /** What a listener throws must not keep the socket from being destroyed. Behind a close frame nothing counts. */
   deliverLast(chunks) {
+    const { receiver } = this;
     for (const chunk of chunks) {
       try {
-        if (chunk.length > 0) this.receiver.write(chunk);
+        if (chunk.length > 0 && !receiver._writableState.ending) receiver.write(chunk);
       } catch (thrown) {
         throwLater(thrown);
       }
     }
+  }
+
+  /** A stream of Node's that is destroyed flows nevertheless, in the tick that was due or is under way. */
+  rescueFlowing() {
+    if (!this.isIdle()) this.rescueReceived();
+    this.ahead = native.nativeReceived(this.id, true, true);
+  }
+
+  /** Has what is left flow until the socket is paused. Then it is seen when that closes. */
+  deliverAhead() {
+    const { ahead, socket } = this;
+    this.ahead = null;
+    while (ahead.length > 0 && !socket.isPaused()) this.deliverLast([ahead.shift()]);
+    if (ahead.length > 0) socket[kLate] = Buffer.concat(ahead);
   }
 
   /** What ws's socket would have is seen when it closes, unless it flows again before that. */
@@ -442,8 +483,11 @@ class NativeConnection {
     socket[kNative] = undefined;
     if (!this.isDiscarding && !socket._readableState.ended) {
       // It had arrived before. Its listeners find a socket that is not native any more.
-      this.rescueReceived();
-      this.rescueUnread();
+      if (this.isFlowing && !socket.isPaused()) this.rescueFlowing();
+      else {
+        this.rescueReceived();
+        this.rescueUnread();
+      }
     }
     this.forget();
     const { whenDrained } = this;
@@ -461,6 +505,12 @@ Object.assign(NativeConnection.prototype, {
   isDiscarding: false,
   /** Whether the peer has sent all it will send. */
   hasEnded: false,
+  /** Whether the tick is due in which the socket says that it was resumed. */
+  isResuming: false,
+  /** Whether what was read while the socket was paused flows in that tick, or does so now. */
+  isFlowing: false,
+  /** Chunks that the socket had got when it was destroyed while it flowed. */
+  ahead: null,
   /** Chunks that the receiver had got when the connection was destroyed while it was being told. */
   late: null,
   /** Memory that Rust reads a large message into. */

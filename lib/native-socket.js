@@ -56,14 +56,11 @@ const INSTEAD = {
   },
 
   resume() {
-    const isWaiting = native.nativeResume(this[kNative].id);
+    const connection = this[kNative];
+    const isWaiting = native.nativeResume(connection.id);
     if (!this._readableState.flowing) {
       this._readableState.flowing = true;
-      nextTick(() => {
-        if (this[kNative]) this[kNative].deliverHead();
-        this.emit('resume');
-        if (isWaiting && this[kNative]) this[kNative].flow();
-      });
+      connection.resume(isWaiting);
     }
     return this;
   },

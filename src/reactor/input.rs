@@ -236,6 +236,8 @@ impl Input {
         if self.is_between_chunks() {
             self.between_chunks = false;
             self.is_full = false;
+            self.received = self.received.saturating_sub(self.chunk_length);
+            self.chunk_length = 0;
             self.take_chunk();
             self.taken = self.taken.saturating_sub(1);
             self.turn_to_next();

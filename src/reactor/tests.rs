@@ -441,6 +441,12 @@ fn what_the_receiver_has_is_kept_apart_from_what_the_socket_has_read_ahead() {
     input.next_chunk();
     input.receive();
     assert_eq!(taken(&mut input), (vec![10, 20], 0));
+    // What it has finished with does not count among what it has.
+    let mut input = with(10_000, &[(10_000, false), (20, false)]);
+    input.take_received(&[]);
+    input.next_chunk();
+    input.receive();
+    assert_eq!(taken(&mut input), (vec![10_000, 20], 0));
     // Of a read that is larger than Node's, it would have read one more chunk.
     let mut input = with(200_000, &[]);
     assert_eq!(taken(&mut input), (vec![65_536], 65_536));

@@ -257,23 +257,24 @@ impl Driver {
     }
 
     /// Takes out, chunk by chunk, what the receiver has been given (see [`crate::reactor::Input`]) and has not decoded. If it
-    /// `flows`, the receiver has finished with what it had, and first goes on to the next chunk. While the socket is not
-    /// paused, it first takes as many chunks as it has room for.
+    /// `is_done`, it has finished with what it had, and first goes on to the next chunk. If it `takes_more`, and the socket
+    /// is not paused, it first takes as many chunks as it has room for.
     pub fn take_received(
         &self,
         environment: &Environment,
         id: usize,
-        flows: bool,
+        is_done: bool,
+        takes_more: bool,
     ) -> Option<Vec<Vec<u8>>> {
         self.with_input(id, |link, scratch| {
             let is_paused = link.with_connection(|connection| connection.paused);
             let Some(input) = link.input.as_mut() else {
                 return Vec::new();
             };
-            if flows {
+            if is_done {
                 input.next_chunk();
             }
-            if is_paused == Some(false) {
+            if takes_more && is_paused == Some(false) {
                 input.receive();
             }
             let (chunks, begun) = input.take_received(scratch);

@@ -322,14 +322,14 @@ fn counters(call: &Call) -> Outcome<sys::napi_value> {
     pair(call.env, with_link(call, |link| link.counters())?)
 }
 
-/// `nativeReceived(id, flows) -> Buffer[]`: takes out what the receiver has and is not decoded: what is left of the chunk
-/// at hand, then the other chunks. If it `flows`, the receiver has finished with what it had and takes more first. From
-/// here on the receiver puts messages together by itself.
+/// `nativeReceived(id, isDone, takesMore) -> Buffer[]`: takes out what the receiver has and is not decoded: what is left of
+/// the chunk at hand, then the other chunks. If it `isDone` with what it had, it takes another chunk first; `takesMore`:
+/// it also takes what the socket has. From here on the receiver puts messages together by itself.
 fn received(call: &Call) -> Outcome<sys::napi_value> {
     let (driver, id) = (driver(call)?, call.size(0)?);
     driver.end_loan(call.environment, id);
     let chunks = driver
-        .take_received(call.environment, id, call.flag(1)?)
+        .take_received(call.environment, id, call.flag(1)?, call.flag(2)?)
         .ok_or(NO_CONNECTION)?;
     array(call.env, chunks.iter().map(|chunk| buffer(call.env, chunk)))
 }

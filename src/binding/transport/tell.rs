@@ -102,6 +102,8 @@ impl Driver {
     /// the inbox says whether its receiver is busy.
     pub fn flow(&self, id: usize, is_done: Option<bool>) -> bool {
         if is_done.is_some_and(|is_done| !self.goes_on(id, is_done)) {
+            // The order in which connections are watched again is that in which they are read.
+            self.with_link(id, |link| link.watch(false));
             return false;
         }
         let is_wanted = self.with_link(id, |link| {
