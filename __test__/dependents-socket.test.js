@@ -474,6 +474,25 @@ describe('the end of _socket', () => {
     );
   });
 
+  it('by end() lets nothing be sent any more', async (t) => {
+    for (const end of ['end', 'destroySoon']) {
+      const { client, server } = await openPair(t);
+      const received = [];
+      client.on('message', (data) => received.push(String(data)));
+      const closed = Promise.all([closeOf(client), closeOf(server)]);
+      server.send('before');
+      server._socket[end]();
+      const error = await new Promise((resolve) => server.send('behind', resolve));
+
+      assert.strictEqual(error?.code, 'ERR_STREAM_WRITE_AFTER_END');
+      assert.deepStrictEqual(
+        (await closed).map(([code]) => code),
+        [1006, 1006]
+      );
+      assert.deepStrictEqual(received, ['before']);
+    }
+  });
+
   it('by an error event closes the connection, and the websocket does not repeat it', async (t) => {
     const { server } = await openPair(t);
     const log = logEvents(server, ['error']);

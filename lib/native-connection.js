@@ -316,6 +316,17 @@ class NativeConnection {
     nextTick(() => this.leaveWhenIdle());
   }
 
+  /** Somebody has ended the socket of an open connection: what is sent behind that is for the socket to refuse. */
+  refuseMore() {
+    const { outbox, sender } = this;
+    for (const method of ['frame', 'list']) {
+      outbox[method] = (...args) => {
+        this.handBack();
+        sender._outbox[method](...args);
+      };
+    }
+  }
+
   /** Whether the receiver has finished with all it was given. */
   isIdle() {
     const { receiver } = this;

@@ -3,6 +3,7 @@
 const net = require('net');
 
 const native = require('./native');
+const { READY_STATES, kWebSocket } = require('./constants');
 const { guardedPrototype } = require('./stream-transport');
 const { nextTick } = require('./timers');
 
@@ -15,6 +16,8 @@ const { nextTick } = require('./timers');
 const kNative = Symbol('native connection');
 
 const Inherited = net.Socket.prototype;
+
+const [, OPEN] = READY_STATES.keys();
 
 /** What shows or changes the byte stream itself. */
 const TAKES_THE_STREAM = [
@@ -89,6 +92,7 @@ const INSTEAD = {
     // Node would make an error that nobody gets to see.
     if (args.length === 0 && this._writableState.finished) return this;
     if (data != null && typeof data !== 'function') this[kNative].handBack();
+    else if (this[kWebSocket].readyState === OPEN) this[kNative].refuseMore();
     return Inherited.end.apply(this, args);
   },
 
