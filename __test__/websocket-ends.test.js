@@ -4,7 +4,7 @@
 
 const assert = require('node:assert');
 const { once } = require('node:events');
-const { Readable } = require('node:stream');
+const { Readable, getDefaultHighWaterMark } = require('node:stream');
 const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
@@ -214,6 +214,30 @@ describe('a connection that was reset', () => {
   it('does so too if it was paused meanwhile', { skip }, async (t) => {
     const log = await logOf(t, {}, (client) => client.pause());
     assert.deepStrictEqual(log, isEnd ? ['last', 'end'] : ['ECONNRESET', 'last']);
+  });
+
+  it('is told so when it is resumed, if it had stopped reading before', { skip }, async (t) => {
+    const wss = await openServer(t);
+    const [[server], { socket }] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
+    const log = [];
+    server._socket.on('error', (error) => log.push(error.code));
+    server._socket.on('end', () => log.push('end'));
+    server.on('message', ({ length }) => log.push(length));
+    const closed = closeOf(server);
+    server.pause();
+    // Together they are what a stream reads ahead, and more.
+    const lengths = [getDefaultHighWaterMark(false) - 10_000, 20_000];
+    const [first, last] = lengths.map((size) => maskedFrame({ payload: 'a'.repeat(size) }));
+    const wanted = server._socket.bytesRead + first.length;
+    socket.write(first);
+    while (server._socket.bytesRead < wanted) await turn();
+    socket.write(last);
+    socket.resetAndDestroy();
+    for (let i = 0; i < 5; i++) await turn();
+    server.resume();
+    await closed;
+
+    assert.deepStrictEqual(log, [...lengths, 'ECONNRESET']);
   });
 });
 

@@ -303,16 +303,18 @@ impl Driver {
                 }
                 Read::Bytes(count) => {
                     bytes += count;
-                    self.with_link(id, |link| link.hung_up = hung_up && is_all);
+                    let ends = self.with_link(id, |link| {
+                        // A stream of Node's that has read ahead enough does not look for the end.
+                        link.hung_up = hung_up && is_all && !(is_aside && link.is_full());
+                        link.hung_up
+                    });
                     if !is_aside {
                         self.tell_input(environment, id, serial);
                         if self.is_current(id, serial) {
                             self.ask_for_memory(environment, id);
                         }
                     }
-                    if is_all {
-                        self.tell_hung_up(id, serial, hung_up);
-                    }
+                    self.tell_hung_up(id, serial, ends == Some(true));
                     if is_all || is_aside {
                         return;
                     }
