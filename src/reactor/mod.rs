@@ -24,6 +24,6 @@ pub mod uv;
 pub use backlog::LastCopy;
 #[cfg(unix)]
 pub use connection::{are_readable, Connection, Read};
-pub use inbound::{Failure, Inbound, Item, Place};
+pub use inbound::{Failure, Inbound, Item, Place, CHUNK};
 #[cfg(unix)]
 pub use input::{Input, Step};

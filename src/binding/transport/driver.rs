@@ -384,9 +384,14 @@ impl Driver {
     /// the next turn of the loop, unless JavaScript has it flow before that.
     pub fn resume(&self, id: usize) -> bool {
         let has_input = self.with_link(id, |link| {
-            link.with_connection(|connection| connection.paused = false);
+            let was_paused =
+                link.with_connection(|connection| mem::take(&mut connection.paused)) == Some(true);
             link.stopped = false;
             link.resumed = true;
+            if link.input.is_none() && !link.discards {
+                link.input =
+                    self.take_waiting(link, was_paused && link.paused_in != self.turn.get());
+            }
             let has_input = match &link.input {
                 // The dispatch under way takes care of it.
                 Some(input) if !input.is_aside() => false,

@@ -1,5 +1,6 @@
 //! The loop driver: Node's libuv loop says when a socket is ready, and everything happens on the JavaScript thread.
 
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::driver::Driver;
@@ -162,12 +163,14 @@ impl Driver {
         if turn != self.turn.get() || ahead.is_empty() {
             return;
         }
-        let has = |event: &Event, &(id, serial): &(usize, u64)| event.token == token(id, serial);
+        let tokens = ahead.iter().map(|&(id, serial)| token(id, serial));
+        let places: HashMap<u64, usize> = tokens.zip(0..).collect();
         events.sort_by_cached_key(|event| {
-            let place = ahead.iter().position(|it| has(event, it));
+            let place = places.get(&event.token).copied();
             place.unwrap_or(usize::MAX)
         });
-        ahead.retain(|it| events.iter().any(|event| has(event, it)));
+        let ready: HashSet<u64> = events.iter().map(|event| event.token).collect();
+        ahead.retain(|&(id, serial)| ready.contains(&token(id, serial)));
         self.ahead.replace((turn.wrapping_add(1), ahead));
     }
 

@@ -12,12 +12,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::driver::Driver;
-use super::link::Pump;
+use super::link::{Link, Pump};
 use super::tell::{EOF, ERROR, WRITABLE, WRITE_ERROR};
 use crate::binding::environment::Environment;
 use crate::reactor::threads::{Batch, Ending, Progress, Remote, Threads};
 use crate::reactor::uv::{self, Handle, Library};
-use crate::reactor::{Connection, Input};
+use crate::reactor::{Connection, Input, Read, CHUNK};
 
 /// The I/O threads of an environment and how they make themselves heard.
 pub struct Pool {
@@ -311,6 +311,29 @@ impl Driver {
                 pool.threads.look(&threaded.remote, &mut scratch);
             });
         }
+    }
+
+    /// Takes what a thread has read of a connection that is resumed. If there is nothing, and the connection was paused for
+    /// so long (`reads`) that a stream of Node's would have read ahead, it is read here: that flows in the tick that is due.
+    pub(super) fn take_waiting(&self, link: &mut Link, reads: bool) -> Option<Box<Input>> {
+        let (Pump::Thread(threaded), Some(pool)) = (&link.pump, self.pool()) else {
+            return None;
+        };
+        let mut bytes = pool.take_arrived(threaded);
+        if bytes.is_empty() && reads {
+            let mut scratch = self.scratch();
+            let room = scratch.get_mut(..CHUNK).unwrap_or_default();
+            let read = threaded.with(|connection| connection.read(room));
+            if let Some(Read::Bytes(count)) = read {
+                bytes.extend_from_slice(room.get(..count).unwrap_or_default());
+            }
+        }
+        if bytes.is_empty() {
+            return None;
+        }
+        let mut input = Input::aside(bytes, self.high_water);
+        input.wait();
+        Some(Box::new(input))
     }
 
     /// Tells how the connection has ended, once, and only when there is nothing before that; unless the peer has ended

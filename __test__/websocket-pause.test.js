@@ -1,0 +1,222 @@
+'use strict';
+
+/** What had come to a connection that was paused. Order is a part of it. */
+
+const assert = require('node:assert');
+const { AsyncLocalStorage } = require('node:async_hooks');
+const { once } = require('node:events');
+const { describe, it } = require('node:test');
+
+const WebSocket = require('./support/package.js');
+const { OPCODE, closePayload, maskedFrame } = require('./support/frames.js');
+const { byThread } = require('./support/internals.js');
+const { openPair, openServer } = require('./support/pair.js');
+const { connectRaw } = require('./support/raw-peer.js');
+
+describe('messages read while their connection was paused', { skip: byThread }, () => {
+  /** A paused client, and three messages that it has read, each in a chunk of its own. */
+  async function openPaused(t) {
+    const { client, server } = await openPair(t);
+    client.pause();
+    let wanted = client._socket.bytesRead;
+    for (const name of ['a', 'b', 'c']) {
+      server.send(name);
+      wanted += 3;
+      while (client._socket.bytesRead < wanted) await new Promise(setImmediate);
+    }
+    return client;
+  }
+
+  it('wait again from the next chunk on when a listener pauses it again', async (t) => {
+    const client = await openPaused(t);
+    const received = [];
+    client.on('message', (data) => {
+      received.push(String(data));
+      if (received.length < 3) client.pause();
+    });
+    for (const count of [1, 2, 3]) {
+      client.resume();
+      for (let i = 0; i < 10; i++) await new Promise(setImmediate);
+      assert.deepStrictEqual(received, ['a', 'b', 'c'].slice(0, count));
+    }
+  });
+
+  it('come in one tick when it is resumed, in the context of who resumed it', async (t) => {
+    const client = await openPaused(t);
+    const storage = new AsyncLocalStorage();
+    const log = [];
+    const last = new Promise((resolve) => {
+      client.on('message', (data) => {
+        log.push(`${data} for ${storage.getStore()}`);
+        process.nextTick(() => log.push('tick'));
+        if (String(data) === 'c') setImmediate(resolve);
+      });
+    });
+    storage.run('whoever resumes', () => client.resume());
+    process.nextTick(() => log.push('tick after resuming'));
+    await last;
+
+    const messages = ['a', 'b', 'c'].map((name) => `${name} for whoever resumes`);
+    assert.deepStrictEqual(log, [...messages, 'tick after resuming', 'tick', 'tick', 'tick']);
+  });
+
+  it('take time of their own, not that of who resumed it', async (t) => {
+    const slow = await openPair(t, { client: { allowSynchronousEvents: false } });
+    const other = await openPair(t);
+    slow.client.pause();
+    const wanted = slow.client._socket.bytesRead + 3;
+    slow.server.send('a');
+    while (slow.client._socket.bytesRead < wanted) await new Promise(setImmediate);
+    const log = [];
+    slow.client.on('message', (data) => log.push(String(data)));
+    other.client.on('message', (data) => {
+      log.push(String(data));
+      slow.client.resume();
+    });
+    const told = once(slow.client, 'message');
+    other.server.send('resume');
+    await told;
+    other.server.send('again');
+    for (let turns = 0; turns < 10_000 && log.length < 3; turns++) {
+      await new Promise(setImmediate);
+    }
+
+    assert.deepStrictEqual(log, ['resume', 'a', 'again']);
+  });
+
+  /** A paused server's end, which has read these frames, each in a chunk of its own. */
+  async function openPausedToRawPeer(t, frames) {
+    const wss = await openServer(t);
+    const [[server], { socket }] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
+    server.pause();
+    let wanted = server._socket.bytesRead;
+    for (const bytes of frames) {
+      socket.write(bytes);
+      wanted += bytes.length;
+      while (server._socket.bytesRead < wanted) await new Promise(setImmediate);
+    }
+    return server;
+  }
+
+  const text = (payload) => maskedFrame({ payload });
+  const closing = maskedFrame({ opcode: OPCODE.CLOSE, payload: closePayload(1000) });
+
+  it('come nevertheless, and not before, when it is terminated before that tick', async (t) => {
+    const client = await openPaused(t);
+    const log = [];
+    client.on('message', (data) => log.push(String(data)));
+    client.resume();
+    client.terminate();
+    log.push('terminated');
+    await once(client, 'close');
+
+    assert.deepStrictEqual(log, ['terminated', 'a', 'b', 'c']);
+  });
+
+  it('come nevertheless when the listener of the first terminates it', async (t) => {
+    const client = await openPaused(t);
+    const log = [];
+    client.on('message', (data) => {
+      log.push(String(data));
+      client.terminate();
+    });
+    client._socket.on('pause', () => log.push('pause'));
+    client.resume();
+    await once(client, 'close');
+
+    assert.deepStrictEqual(log, ['a', 'b', 'c']);
+  });
+
+  it('come at the end when the listener that terminates it pauses it, too', async (t) => {
+    const client = await openPaused(t);
+    const log = [];
+    client.on('message', (data) => {
+      log.push(String(data));
+      client.terminate();
+      client.pause();
+      process.nextTick(() => log.push('tick'));
+    });
+    client.resume();
+    await once(client, 'close');
+
+    assert.deepStrictEqual(log.slice(0, 3), ['a', 'tick', 'b']);
+    assert.strictEqual(log.filter((entry) => entry === 'c').length, 1);
+  });
+
+  it('end with a close frame when it is terminated, without an error', async (t) => {
+    for (const expected of [['a'], ['a', 'b']]) {
+      const frames = [Buffer.concat(expected.map(text)), closing, text('c')];
+      for (const isTerminatedAtOnce of [true, false]) {
+        const server = await openPausedToRawPeer(t, frames);
+        const log = [];
+        server.on('message', (data) => {
+          log.push(String(data));
+          server.terminate();
+        });
+        server.on('error', (error) => log.push(error.message));
+        server.resume();
+        if (isTerminatedAtOnce) server.terminate();
+        const [code] = await once(server, 'close');
+
+        assert.strictEqual(code, 1000);
+        assert.deepStrictEqual(log, expected);
+      }
+    }
+  });
+
+  it('come behind one event of the socket, however often it is resumed', async (t) => {
+    const client = await openPaused(t);
+    const log = [];
+    client.on('message', (data) => log.push(String(data)));
+    client._socket.on('resume', () => log.push('resume'));
+    for (let times = 0; times < 3; times++) {
+      client.resume();
+      client.pause();
+    }
+    client.resume();
+    for (let i = 0; i < 10; i++) await new Promise(setImmediate);
+
+    assert.deepStrictEqual(log, ['resume', 'a', 'b', 'c']);
+  });
+});
+
+describe('messages that have arrived while their connection was paused', () => {
+  /** What happens when a client does something to which messages have come. */
+  async function logOf(t, act) {
+    const { client, server } = await openPair(t);
+    client.pause();
+    for (const name of ['a', 'b', 'c']) await new Promise((resolve) => server.send(name, resolve));
+    for (let i = 0; i < 5; i++) await new Promise(setImmediate);
+    const log = [];
+    client.on('message', (data) => log.push(String(data)));
+    act(client);
+    log.push('done');
+    process.nextTick(() => log.push('tick'));
+    const isTerminated = client.readyState === WebSocket.CLOSING;
+    if (isTerminated) await once(client, 'close');
+    else for (let i = 0; i < 5; i++) await new Promise(setImmediate);
+    return log;
+  }
+
+  it('come in the tick in which it is resumed', async (t) => {
+    const log = await logOf(t, (client) => client.resume());
+    assert.deepStrictEqual(log, ['done', 'a', 'b', 'c', 'tick']);
+  });
+
+  it('come then also when it is terminated right after that', async (t) => {
+    const log = await logOf(t, (client) => {
+      client.resume();
+      client.terminate();
+    });
+    assert.deepStrictEqual(log, ['done', 'a', 'b', 'c', 'tick']);
+  });
+
+  it('come when it closes if it is paused again in between', async (t) => {
+    const log = await logOf(t, (client) => {
+      client.resume();
+      client.pause();
+      client.terminate();
+    });
+    assert.deepStrictEqual(log, ['done', 'tick', 'a', 'b', 'c']);
+  });
+});
