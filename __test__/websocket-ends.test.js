@@ -91,6 +91,33 @@ describe('the end of a connection whose messages come each in a turn of its own'
   });
 });
 
+describe('a connection that a listener terminates', () => {
+  it('delivers nothing of what is read behind the chunk at hand', async (t) => {
+    const wss = await openServer(t);
+    const [[server], peer] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
+    const frames = [
+      { payload: 'b' },
+      { payload: 'c' },
+      { payload: 'd', fin: false },
+      { payload: 'e'.repeat(70_000), opcode: OPCODE.CONTINUATION }
+    ];
+    const seen = [];
+    server.on('message', (data) => {
+      if (seen.push(data.length) > 1) {
+        server.terminate();
+        return;
+      }
+      peer.socket.write(Buffer.concat(frames.map(maskedFrame)));
+      // An I/O thread reads all of that meanwhile.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+    });
+    peer.socket.write(maskedFrame({ payload: 'a' }));
+    await closeOf(server);
+
+    assert.deepStrictEqual(seen, [1, 1, 1]);
+  });
+});
+
 describe(
   'a connection that is terminated while a large message is on its way',
   { skip: byThread },

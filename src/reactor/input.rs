@@ -53,6 +53,9 @@ pub struct Input {
     high_water: usize,
     /// Whether the receiver takes no more.
     is_full: bool,
+    /// Whether it is told right after it was read. Node reads each chunk when the one before has been told, so of those
+    /// behind the one at hand, neither the receiver nor the socket would have any yet.
+    is_fresh: bool,
     begun: bool,
     /// Whether the receiver has finished with what it had, and there is more.
     between_chunks: bool,
@@ -92,6 +95,7 @@ impl Input {
             ahead: length.saturating_sub(first),
             high_water,
             is_full: first >= high_water,
+            is_fresh: true,
             begun: false,
             between_chunks: false,
             used_up: false,
@@ -211,7 +215,7 @@ impl Input {
 
     /// The receiver is busy with the chunk at hand while the socket flows: it takes what there is, until it has enough.
     pub fn receive(&mut self) {
-        while !self.is_full && !self.between_chunks && self.take_chunk() {}
+        while !self.is_fresh && !self.is_full && !self.between_chunks && self.take_chunk() {}
     }
 
     /// The receiver takes one more chunk, if there is any.
@@ -246,6 +250,7 @@ impl Input {
 
     /// Leaves the chunk at hand, of which nothing is decoded, to the socket, for the receiver is not to be told.
     pub fn wait(&mut self) {
+        self.is_fresh = false;
         self.later.push_front(self.chunk_length);
         self.ahead = self.ahead.saturating_add(self.chunk_length);
         self.received = 0;
@@ -256,6 +261,7 @@ impl Input {
 
     /// Adds a chunk behind those that were put aside. `flows` says whether the socket would pass it on.
     pub fn append(&mut self, more: &[u8], flows: bool) {
+        self.is_fresh = false;
         let Bytes::Aside(bytes) = &mut self.bytes else {
             return;
         };
@@ -301,6 +307,9 @@ impl Input {
 
     /// What the socket has read ahead, when all that the receiver has is taken out: a large read may have brought more.
     pub fn read_ahead<'a>(&'a self, scratch: &'a [u8]) -> &'a [u8] {
+        if self.is_fresh {
+            return &[];
+        }
         let mut length = 0_usize;
         for chunk in &self.later {
             if length < self.high_water {
@@ -311,6 +320,11 @@ impl Input {
         unread.get(..length).unwrap_or_default()
     }
 
+    /// Whether Node would have left a part of it in the kernel.
+    pub fn leaves_unread(&self) -> bool {
+        self.is_fresh && !self.later.is_empty()
+    }
+
     /// Gives an item back that cannot be delivered yet.
     pub fn hold(&mut self, item: Item) {
         self.held = Some(item);
@@ -318,6 +332,7 @@ impl Input {
 
     /// Moves what is left out of `scratch`. Positions count from the first byte that is still needed.
     pub fn put_aside(&mut self, scratch: &[u8]) {
+        self.is_fresh = false;
         let Bytes::Scratch(length) = self.bytes else {
             return;
         };

@@ -447,8 +447,13 @@ fn what_the_receiver_has_is_kept_apart_from_what_the_socket_has_read_ahead() {
     input.next_chunk();
     input.receive();
     assert_eq!(taken(&mut input), (vec![10_000, 20], 0));
-    // Of a read that is larger than Node's, it would have read one more chunk.
+    // Of a read that is larger than Node's, it would have read one more chunk, but not before the first one was told.
     let mut input = with(200_000, &[]);
+    assert!(input.leaves_unread());
+    assert_eq!(taken(&mut input), (vec![65_536], 0));
+    input = with(200_000, &[]);
+    input.put_aside(&[]);
+    assert!(!input.leaves_unread());
     assert_eq!(taken(&mut input), (vec![65_536], 65_536));
 }
 

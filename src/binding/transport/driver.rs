@@ -18,7 +18,7 @@ use crate::binding::environment::Environment;
 use crate::binding::jobs::{processors, MAX_THREADS};
 use crate::binding::shared::Shared;
 use crate::reactor::uv::Library;
-use crate::reactor::{Connection, LastCopy};
+use crate::reactor::{Connection, Input, LastCopy};
 
 /// The memory that all connections are read into: several of the chunks that Node would read.
 pub(super) const SCRATCH: usize = 256 * 1024;
@@ -195,8 +195,11 @@ impl Driver {
         self.flush();
         let link = self.links.borrow_mut().try_remove(id);
         self.queued.set(id, 0.0);
-        let link = link?;
+        let mut link = link?;
         let counters = link.counters();
+        if link.input.as_deref().is_some_and(Input::leaves_unread) {
+            link.with_connection(|connection| connection.reset_on_close());
+        }
         self.end(link);
         Some(counters)
     }
@@ -288,9 +291,9 @@ impl Driver {
         })
     }
 
-    /// What was read and is not decoded, in chunks, with what has arrived since.
-    pub fn unread(&self, id: usize) -> Option<Vec<Vec<u8>>> {
-        let mut chunks = self.with_input(id, |link, scratch| match &link.input {
+    /// Takes what was read and is not decoded, in chunks, with what has arrived since.
+    pub fn take_unread(&self, id: usize) -> Option<Vec<Vec<u8>>> {
+        let mut chunks = self.with_input(id, |link, scratch| match link.input.take() {
             Some(input) => {
                 let chunks = input.unread_chunks(scratch);
                 chunks.into_iter().map(<[u8]>::to_vec).collect()
@@ -388,9 +391,9 @@ impl Driver {
                 link.with_connection(|connection| mem::take(&mut connection.paused)) == Some(true);
             link.stopped = false;
             link.resumed = true;
-            if link.input.is_none() && !link.discards {
-                link.input =
-                    self.take_waiting(link, was_paused && link.paused_in != self.turn.get());
+            let waited = was_paused && link.paused_in != self.turn.get();
+            if waited && link.input.is_none() && !link.discards {
+                link.input = self.take_waiting(link);
             }
             let has_input = match &link.input {
                 // The dispatch under way takes care of it.

@@ -334,12 +334,12 @@ fn received(call: &Call) -> Outcome<sys::napi_value> {
     array(call.env, chunks.iter().map(|chunk| buffer(call.env, chunk)))
 }
 
-/// `nativeUnread(id) -> Buffer[]`: the chunks that were read and are not decoded, with what has arrived since. From here on
+/// `nativeUnread(id) -> Buffer[]`: takes the chunks that were read and are not decoded, with what has arrived since. From here on
 /// the receiver puts messages together by itself.
 fn unread(call: &Call) -> Outcome<sys::napi_value> {
     let (driver, id) = (driver(call)?, call.size(0)?);
     driver.end_loan(call.environment, id);
-    let chunks = driver.unread(id).ok_or(NO_CONNECTION)?;
+    let chunks = driver.take_unread(id).ok_or(NO_CONNECTION)?;
     array(call.env, chunks.iter().map(|chunk| buffer(call.env, chunk)))
 }
 

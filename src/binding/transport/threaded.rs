@@ -313,14 +313,14 @@ impl Driver {
         }
     }
 
-    /// Takes what a thread has read of a connection that is resumed. If there is nothing, and the connection was paused for
-    /// so long (`reads`) that a stream of Node's would have read ahead, it is read here: that flows in the tick that is due.
-    pub(super) fn take_waiting(&self, link: &mut Link, reads: bool) -> Option<Box<Input>> {
+    /// What a stream of Node's would have read ahead of a connection that is resumed after it was paused for some time. It
+    /// flows in the tick that is due, so what the thread did not read is read here.
+    pub(super) fn take_waiting(&self, link: &mut Link) -> Option<Box<Input>> {
         let (Pump::Thread(threaded), Some(pool)) = (&link.pump, self.pool()) else {
             return None;
         };
         let mut bytes = pool.take_arrived(threaded);
-        if bytes.is_empty() && reads {
+        if bytes.is_empty() {
             let mut scratch = self.scratch();
             let room = scratch.get_mut(..CHUNK).unwrap_or_default();
             let read = threaded.with(|connection| connection.read(room));
