@@ -32,7 +32,7 @@ use super::raw::{check, raw_functions, Call, Fault, Outcome, Reply};
 use super::receive::array;
 use super::shared::Shared;
 use crate::reactor::uv::Library;
-use crate::reactor::{Connection, Input, Read};
+use crate::reactor::{Connection, Input};
 use arena::Arena;
 use context::Context;
 use driver::Driver;
@@ -334,8 +334,8 @@ fn received(call: &Call) -> Outcome<sys::napi_value> {
     array(call.env, chunks.iter().map(|chunk| buffer(call.env, chunk)))
 }
 
-/// `nativeUnread(id) -> Buffer[]`: takes the chunks that were read and are not decoded, with what has arrived since. From here on
-/// the receiver puts messages together by itself.
+/// `nativeUnread(id) -> Buffer[]`: takes the chunks that were read and are not decoded, with what has arrived since. From
+/// here on the receiver puts messages together by itself.
 fn unread(call: &Call) -> Outcome<sys::napi_value> {
     let (driver, id) = (driver(call)?, call.size(0)?);
     driver.end_loan(call.environment, id);
@@ -359,9 +359,6 @@ fn holds(call: &Call) -> Outcome<bool> {
     })
 }
 
-/// What one read of a paused connection fetches, as much as Node would have read ahead.
-const READ_AHEAD: usize = 64 * 1024;
-
 /// `nativeReadOnce(id) -> Buffer`: what has arrived on a connection that is paused, and was paused when the loop looked
 /// last.
 fn read_once(call: &Call) -> Outcome<sys::napi_value> {
@@ -372,22 +369,12 @@ fn read_once(call: &Call) -> Outcome<sys::napi_value> {
         return Ok(buffer(call.env, &[]));
     }
     let mut bytes = driver(call)?.take_arrived(call.size(0)?);
-    let known = bytes.len();
-    bytes.resize(known.max(READ_AHEAD), 0);
-    let room = bytes.get_mut(known..).unwrap_or_default();
-    let outcome = match room {
-        [] => None,
-        _ => with_link(call, |link| match link.pump {
-            // The loop has read ahead.
-            Pump::Loop(_) => None,
-            Pump::Thread(_) => link.with_connection(|connection| connection.read(room)),
-        })?,
-    };
-    let count = match outcome {
-        Some(Read::Bytes(count)) => count,
-        _ => 0,
-    };
-    bytes.truncate(known + count);
+    with_link(call, |link| {
+        // The loop has read ahead.
+        if let Pump::Thread(threaded) = &link.pump {
+            threaded.read_on(&mut bytes);
+        }
+    })?;
     Ok(buffer(call.env, &bytes))
 }
 

@@ -191,6 +191,24 @@ impl Threaded {
         self.remote.with(body)
     }
 
+    /// Reads once, on this thread, behind the bytes that have arrived before: in all as much as a stream of Node's would have
+    /// read ahead.
+    pub fn read_on(&self, bytes: &mut Vec<u8>) {
+        let known = bytes.len();
+        bytes.resize(known.max(CHUNK), 0);
+        let room = bytes.get_mut(known..).unwrap_or_default();
+        let read = match room {
+            [] => None,
+            _ => self.with(|connection| connection.read(room)),
+        };
+        let count = match read {
+            Some(Read::Bytes(count)) => count,
+            _ => 0,
+        };
+        bytes.truncate(known.saturating_add(count));
+        bytes.shrink_to_fit();
+    }
+
     /// How many bytes were read, as far as JavaScript knows, and written, as far as they do not count as waiting.
     pub fn counters(&self) -> (u64, u64) {
         let (read, sent) = self.remote.counters(self.handed);
@@ -321,12 +339,7 @@ impl Driver {
         };
         let mut bytes = pool.take_arrived(threaded);
         if bytes.is_empty() {
-            let mut scratch = self.scratch();
-            let room = scratch.get_mut(..CHUNK).unwrap_or_default();
-            let read = threaded.with(|connection| connection.read(room));
-            if let Some(Read::Bytes(count)) = read {
-                bytes.extend_from_slice(room.get(..count).unwrap_or_default());
-            }
+            threaded.read_on(&mut bytes);
         }
         if bytes.is_empty() {
             return None;
