@@ -26,6 +26,10 @@ const RECORD: usize = 4;
 /// From this many connections on, the system calls of a flush take so long that it is worth waking others.
 const MANY_CONNECTIONS: usize = 256;
 
+/// See [`Driver::has_large_answers`].
+const MUCH: usize = 64 * 1024;
+const LARGE: usize = 4 * 1024;
+
 impl Driver {
     /// Sends two pieces at once, after what was recorded before.
     pub fn send_now(&self, id: usize, head: &[u8], payload: &[u8]) {
@@ -150,6 +154,16 @@ impl Driver {
         let count = self.control.get(0).unwrap_or(0);
         let room = self.control.length().saturating_sub(FIRST_RECORD) / RECORD;
         usize::try_from(count).map_or(0, |count| count.min(room))
+    }
+
+    /// Whether what is recorded is so large, all together and for each connection, that flushing must not wait for the end of
+    /// the turn: the caches would not hold it until then, and there is nothing to be gained by gathering more.
+    pub(super) fn has_large_answers(&self) -> bool {
+        let Some(last) = self.records().checked_sub(1) else {
+            return false;
+        };
+        let (_, Range { end: bytes, .. }) = self.record(last);
+        bytes >= MUCH && bytes / (last + 1) >= LARGE
     }
 
     fn record(&self, index: usize) -> (usize, Range<usize>) {

@@ -153,6 +153,9 @@ impl Driver {
         hub.each_ready(sort, |event| {
             self.read_first(environment);
             self.wake(environment, event);
+            if self.has_large_answers() {
+                self.flush_widely(&environment.jobs);
+            }
         });
     }
 
