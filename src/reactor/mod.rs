@@ -12,6 +12,8 @@ mod input;
 #[cfg(unix)]
 mod outgoing;
 #[cfg(unix)]
+mod processors;
+#[cfg(unix)]
 pub mod readiness;
 #[cfg(all(test, unix))]
 mod tests;
@@ -27,3 +29,5 @@ pub use connection::{are_readable, Connection, Read};
 pub use inbound::{Failure, Inbound, Item, Place, CHUNK};
 #[cfg(unix)]
 pub use input::{Input, Step};
+#[cfg(unix)]
+pub use processors::Processors;

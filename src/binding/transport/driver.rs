@@ -18,7 +18,7 @@ use crate::binding::environment::Environment;
 use crate::binding::jobs::{processors, MAX_THREADS};
 use crate::binding::shared::Shared;
 use crate::reactor::uv::Library;
-use crate::reactor::{Connection, Input, LastCopy};
+use crate::reactor::{Connection, Input, LastCopy, Processors};
 
 /// The memory that all connections are read into: several of the chunks that Node would read.
 pub(super) const SCRATCH: usize = 256 * 1024;
@@ -54,8 +54,9 @@ pub struct Driver {
     /// For each record of a flush the next one of the same connection.
     pub(super) next_record: RefCell<Vec<usize>>,
     pub(super) dirty: RefCell<Vec<usize>>,
-    /// How many other threads may take part in a flush.
+    /// How many other threads may take part in a flush, and whether there are processors for them.
     pub(super) helpers: usize,
+    pub(super) processors: RefCell<Processors>,
     /// What was sent to many in this turn of the loop and not taken by all.
     pub(super) last_copy: RefCell<LastCopy>,
     /// How often JavaScript was told of input in this turn of the loop.
@@ -103,6 +104,7 @@ impl Driver {
             next_record: RefCell::default(),
             dirty: RefCell::default(),
             helpers: processors().min(MAX_THREADS + 1) - 1,
+            processors: RefCell::default(),
             last_copy: RefCell::default(),
             told: Cell::new(0),
             is_flush_put_off: Cell::new(false),

@@ -5,7 +5,6 @@ use std::mem;
 use std::ops::Range;
 
 use slab::Slab;
-use tokio::runtime::Handle;
 
 use super::driver::Driver;
 use super::link::{Link, Pump, NONE};
@@ -23,7 +22,7 @@ const URGENT: usize = 2;
 const FIRST_RECORD: usize = 4;
 const RECORD: usize = 4;
 
-/// From this many connections on, the system calls of a flush take so long that it is worth waking others.
+/// From this many connections on, the system calls of a flush take so long that it is worth looking for others.
 const MANY_CONNECTIONS: usize = 256;
 
 /// See [`Driver::has_large_answers`].
@@ -44,9 +43,9 @@ impl Driver {
         self.flush_with(None);
     }
 
-    /// As [`Driver::flush`]. If it concerns many connections, threads of the runtime help if they have nothing to do.
+    /// As [`Driver::flush`]. If it concerns many connections, threads of the runtime help if processors are free.
     pub fn flush_widely(&self, jobs: &Jobs) {
-        self.flush_with((self.helpers > 0).then_some(jobs));
+        self.flush_with(Some(jobs));
     }
 
     fn flush_with(&self, jobs: Option<&Jobs>) {
@@ -65,10 +64,9 @@ impl Driver {
         self.sort_records(count, slab, &mut links, &mut dirty, pool.as_deref());
 
         let slab: &[u8] = slab;
-        let helpers = jobs.filter(|_| pool.is_none() && dirty.len() >= MANY_CONNECTIONS);
-        match helpers.and_then(|jobs| jobs.runtime().ok()) {
-            Some(runtime) => {
-                self.send_shared(slab, &mut links, &runtime);
+        match jobs.filter(|_| pool.is_none() && dirty.len() >= MANY_CONNECTIONS) {
+            Some(jobs) => {
+                self.send_shared(slab, &mut links, jobs);
                 for &id in dirty.iter() {
                     if let Some(link) = links.get_mut(id) {
                         self.after_sending(id, link);
@@ -114,8 +112,8 @@ impl Driver {
         link.records = (NONE, NONE);
     }
 
-    /// Sends what is recorded, together with threads of the runtime.
-    fn send_shared(&self, slab: &[u8], links: &mut Slab<Link>, runtime: &Handle) {
+    /// Sends what is recorded, together with threads of the runtime if processors are free.
+    fn send_shared(&self, slab: &[u8], links: &mut Slab<Link>, jobs: &Jobs) {
         let mut pieces = Vec::with_capacity(self.records());
         let mut parts = Vec::new();
         let links = links.iter_mut().map(|(_, link)| link);
@@ -130,8 +128,13 @@ impl Driver {
             connection,
             pieces: pieces.get(range).unwrap_or_default(),
         });
-        send_all(shares.collect(), self.helpers, |help| {
-            runtime.spawn(async move { help() });
+        let are_free = self.helpers > 0 && self.processors.borrow_mut().are_free();
+        let runtime = are_free.then(|| jobs.runtime().ok()).flatten();
+        let helpers = runtime.as_ref().map_or(0, |_| self.helpers);
+        send_all(shares.collect(), helpers, |help| {
+            if let Some(runtime) = &runtime {
+                runtime.spawn(async move { help() });
+            }
         });
     }
 
