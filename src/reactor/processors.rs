@@ -1,5 +1,6 @@
 //! Whether processors are free, so that other threads can help without holding anybody up.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 /// How long an answer is good for.
@@ -30,12 +31,18 @@ impl Processors {
         if matches!(self.looked, Some((then, _)) if now.duration_since(then) < GOOD_FOR) {
             return self.are_free;
         }
-        let Some(times) = times() else { return true };
+        let Some(times) = Times::now() else {
+            return true;
+        };
         if let Some((_, before)) = self.looked.replace((now, times)) {
-            let enough = if self.are_free { STILL_ENOUGH } else { ENOUGH };
-            self.are_free = times.free_since(before) >= enough;
+            self.judge(times.free_since(before));
         }
         self.are_free
+    }
+
+    fn judge(&mut self, free: f64) {
+        let enough = if self.are_free { STILL_ENOUGH } else { ENOUGH };
+        self.are_free = free >= enough;
     }
 }
 
@@ -47,8 +54,13 @@ impl Times {
         idle / total * f64::from(self.processors)
     }
 
-    /// Reads `/proc/stat`: a line for all processors, then one for each. The fourth and fifth numbers are idle time; the
-    /// last two are parts of the first two.
+    /// What the system says now, if it does.
+    fn now() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// Reads `/proc/stat` of Linux: a line for all processors, then one for each. The fourth and fifth numbers are idle
+    /// time; the last two are parts of the first two.
     fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines().take_while(|line| line.starts_with("cpu"));
         let numbers = lines.next()?.split_whitespace().skip(1).take(8);
@@ -59,16 +71,6 @@ impl Times {
             processors: u32::try_from(lines.count()).ok()?,
         })
     }
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn times() -> Option<Times> {
-    Times::parse(&std::fs::read_to_string("/proc/stat").ok()?)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn times() -> Option<Times> {
-    None
 }
 
 #[cfg(test)]
@@ -98,5 +100,14 @@ mod tests {
         assert_eq!(times(150, 300).free_since(times(100, 200)), 2.0);
         assert_eq!(times(100, 300).free_since(times(100, 200)), 0.0);
         assert_eq!(times(100, 200).free_since(times(100, 200)), 0.0);
+    }
+    #[test]
+    fn what_helps_takes_a_part_of_what_was_free() {
+        let mut processors = Processors::default();
+        let judgements = [0.7, 0.8, 0.65, 0.5, 0.65].map(|free| {
+            processors.judge(free);
+            processors.are_free
+        });
+        assert_eq!(judgements, [false, true, true, false, false]);
     }
 }
