@@ -11,7 +11,7 @@ const { describe, it } = require('node:test');
 const zlib = require('node:zlib');
 
 const WebSocket = require('./support/package.js');
-const { OPCODE, closePayload, maskedFrame } = require('./support/frames.js');
+const { OPCODE, closePayload, inflate, maskedFrame } = require('./support/frames.js');
 const {
   closeOf,
   collect,
@@ -279,6 +279,33 @@ describe('_extensions', () => {
       ['one', true],
       ['two', true]
     ]);
+  });
+
+  it('may have compress wrapped for all, by somebody who keeps what was made', async (t) => {
+    const { prototype } = WebSocket.PerMessageDeflate;
+    const { compress } = prototype;
+    t.after(() => Object.assign(prototype, { compress }));
+    const kept = [];
+    prototype.compress = function keeping(data, fin, callback) {
+      return compress.call(this, data, fin, (error, compressed) => {
+        kept.push(compressed);
+        callback(error, compressed);
+      });
+    };
+    const offer = { serverNoContextTakeover: true };
+    const { client, server } = await openPair(t, { server: { perMessageDeflate: offer } });
+    const received = collect(client, 'message', 3);
+    const messages = ['one', 'two', 'three'].map((word) => word.repeat(500));
+    for (const message of messages) server.send(message);
+
+    assert.deepStrictEqual(
+      (await received).map(([data]) => String(data)),
+      messages
+    );
+    assert.deepStrictEqual(
+      kept.map((compressed) => String(inflate(compressed))),
+      messages
+    );
   });
 
   it('may have decompress wrapped, likewise', async (t) => {

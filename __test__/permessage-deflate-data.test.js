@@ -49,6 +49,15 @@ describe('PerMessageDeflate.compress', () => {
     }
   });
 
+  test('makes results that may be kept', async () => {
+    const deflate = negotiated({ params: { client_no_context_takeover: [true] } });
+    const samples = ['one', 'two', 'three'].map((word) => word.repeat(20));
+    const payloads = await Promise.all(samples.map((sample) => compress(deflate, sample)));
+    for (const [i, payload] of payloads.entries()) {
+      assert.equal(frames.inflate(payload).toString(), samples[i]);
+    }
+  });
+
   test('makes repetition small', async () => {
     assert.ok((await compress(negotiated(), 'a'.repeat(100000))).length < 200);
     assert.ok((await compress(negotiated(), lines)).length < lines.length / 3);

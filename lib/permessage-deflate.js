@@ -5,7 +5,7 @@ const native = require('./native');
 const { checkDeflateOptions, checkInflateOptions, setupOf } = require('./codec-setup');
 const { EMPTY_BUFFER } = require('./constants');
 const { callEach, failure } = require('./failure');
-const { toBuffer } = require('./buffers');
+const { FastBuffer, toBuffer } = require('./buffers');
 const { clearInterval, nextTick, setImmediate, setInterval } = require('./timers');
 
 const EXTENSION_NAME = 'permessage-deflate';
@@ -22,6 +22,9 @@ const DEFLATE_IN_PLACE = 8 * 1024;
  * from the message before.
  */
 const INFLATE_IN_PLACE = 12 * 1024;
+
+/** Where what was compressed in place lies for those who do not keep it; incompressible data grow by a few bytes. */
+const passing = Buffer.allocUnsafeSlow(DEFLATE_IN_PLACE + 64);
 
 /** How many times as long as a frame its contents are likely to be, as long as there was no other frame to learn from. */
 const LIKELY_EXPANSION = 4;
@@ -217,13 +220,22 @@ class PerMessageDeflate {
    * @param {(error: Error|null, data?: Buffer) => void} callback
    */
   compress(data, fin, callback) {
+    this._begin(data, fin, false, callback);
+  }
+
+  /** As {@link compress}, for a callback that does not keep the data: soon after it returns, others are in their place. */
+  _compressInPassing(data, fin, callback) {
+    this._begin(data, fin, true, callback);
+  }
+
+  _begin(data, fin, inPassing, callback) {
     const bytes = toBuffer(data);
     if (this._compression === null) {
       checkDeflateOptions(this._options);
       this._compression = new Compression(this);
     }
     this._setup ??= setupOf(this);
-    this._compression.push(bytes, fin, callback);
+    this._compression.push(bytes, fin, inPassing, callback);
   }
 
   /**
@@ -239,7 +251,7 @@ class PerMessageDeflate {
       this._decompression = new Decompression(this);
     }
     this._setup ??= setupOf(this);
-    this._decompression.push(data, fin, callback);
+    this._decompression.push(data, fin, false, callback);
   }
 
   /** Gives back what the contexts do not need: everything if they are empty. */
@@ -360,10 +372,11 @@ class Line {
   /**
    * @param {Buffer} data
    * @param {boolean} fin
+   * @param {boolean} inPassing whether the callback does not keep the result
    * @param {(error: Error|null, data?: Buffer) => void} callback
    */
-  push(data, fin, callback) {
-    const job = { data, fin, callback, next: null };
+  push(data, fin, inPassing, callback) {
+    const job = { data, fin, inPassing, callback, next: null };
     if (this.first !== null) {
       this.last = this.last.next = job;
       return;
@@ -403,7 +416,7 @@ class Line {
       }
       this.workElsewhere(job, (length) => {
         jobsInTurn = bytesInTurn = 0;
-        const result = length === -1 ? null : takeResult(length);
+        const result = length === -1 ? null : takeResult(length, false);
         release();
         if (this.first === job) this.settle(job, result);
       });
@@ -522,7 +535,7 @@ function work(line, job) {
   const length = line.work(job);
   jobsInTurn++;
   bytesInTurn += job.data.length + Math.max(length, 0);
-  line.settle(job, length === -1 ? null : takeResult(length));
+  line.settle(job, length === -1 ? null : takeResult(length, job.inPassing));
 }
 
 /** `false` says something else than a missing option. */
@@ -561,9 +574,12 @@ function collect(parameters, target) {
   return target;
 }
 
-function takeResult(length) {
+function takeResult(length, inPassing) {
   if (length === 0) return EMPTY_BUFFER;
-  const result = Buffer.allocUnsafe(length);
+  const result =
+    inPassing && length <= passing.length
+      ? new FastBuffer(passing.buffer, 0, length)
+      : Buffer.allocUnsafe(length);
   native.takeResult(result, 0);
   return result;
 }

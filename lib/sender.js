@@ -36,6 +36,9 @@ let keysUsed = keys.length;
 /** On the options of `Sender.frame`: the length of the data in bytes, where it was found out before. */
 const kByteLength = Symbol('byte length');
 
+/** How compressors are asked, unless somebody wants to see what they make. */
+const { compress } = PerMessageDeflate.prototype;
+
 /** The queue of a sender that never had anything to wait for. */
 const NOTHING = Object.freeze([]);
 
@@ -330,7 +333,7 @@ class Sender {
     const deflate = this._extensions[PerMessageDeflate.extensionName];
     this._bufferedBytes += frame.byteLength;
     this._state = DEFLATING;
-    deflate.compress(payload, frame.fin, (_, compressed) => {
+    const done = (_, compressed) => {
       if (this._socket.destroyed) {
         const error = new Error('The socket was closed while data was being compressed');
         this._abandon(error, callback);
@@ -340,7 +343,13 @@ class Sender {
       this._state = DEFAULT;
       this._write(compressed, ownFrame(frame, compressed.length), callback);
       this._dequeue();
-    });
+    };
+    // An outbox takes a copy.
+    if (this._outbox !== null && deflate.compress === compress) {
+      deflate._compressInPassing(payload, frame.fin, done);
+    } else {
+      deflate.compress(payload, frame.fin, done);
+    }
   }
 
   _readBlob(blob, compress, frame, callback) {
