@@ -5,7 +5,7 @@ const { once } = require('node:events');
 const { describe, it } = require('node:test');
 const { performance } = require('node:perf_hooks');
 
-const { openPair, openServer, startClient, urlOf } = require('./support/pair.js');
+const { collect, openPair, openServer, startClient, urlOf } = require('./support/pair.js');
 
 describe('The round-trip time', () => {
   it('can be measured with an echo', async (t) => {
@@ -59,5 +59,41 @@ describe('The round-trip time', () => {
       answers.map(({ id }) => id),
       Array.from({ length: 20 }, (_, id) => id)
     );
+  });
+});
+
+describe('Large answers to many', () => {
+  it('arrive whole and in order, while other connections are terminated', async (t) => {
+    const COUNT = 12;
+    const ROUNDS = 5;
+    const wss = await openServer(t);
+    const served = [];
+    wss.on('connection', (socket) => {
+      socket.on('message', (data, binary) => {
+        socket.send(data, { binary });
+        // What the last one is answered may be on its way already, or not.
+        if (socket === served[0]) served[COUNT - 1].terminate();
+      });
+      served.push(socket);
+    });
+    const clients = [];
+    for (let i = 0; i < COUNT; i++) {
+      clients.push(startClient(t, urlOf(wss)));
+      await once(clients[i], 'open');
+    }
+    const message = (i, round) => Buffer.alloc(16 * 1024 + i, 16 * round + i);
+    const arrivals = clients.map((client) => collect(client, 'message', ROUNDS));
+    const gone = once(clients[COUNT - 1], 'close');
+
+    for (let round = 0; round < ROUNDS; round++) {
+      clients.forEach((client, i) => client.send(message(i, round)));
+    }
+
+    assert.strictEqual((await gone)[0], 1006);
+    for (let i = 0; i < COUNT - 1; i++) {
+      for (const [round, [data]] of (await arrivals[i]).entries()) {
+        assert.ok(data.equals(message(i, round)), `client ${i}, round ${round}`);
+      }
+    }
   });
 });

@@ -101,6 +101,7 @@ mod tests {
         assert_eq!(times(100, 300).free_since(times(100, 200)), 0.0);
         assert_eq!(times(100, 200).free_since(times(100, 200)), 0.0);
     }
+
     #[test]
     fn what_helps_takes_a_part_of_what_was_free() {
         let mut processors = Processors::default();
