@@ -24,6 +24,8 @@ pub const MAX_THREADS: usize = 4;
 #[derive(Default)]
 pub struct Jobs {
     runtime: RefCell<Option<Runtime>>,
+    /// Whether the system has refused to start the runtime's threads.
+    has_no_threads: Cell<bool>,
     wake: Cell<sys::napi_threadsafe_function>,
     done: Arc<Mutex<VecDeque<Completion>>>,
     outstanding: Cell<usize>,
@@ -55,35 +57,41 @@ fn lock(queue: &Mutex<VecDeque<Completion>>) -> MutexGuard<'_, VecDeque<Completi
 }
 
 impl Jobs {
-    /// Runs `work` on the runtime and what it returns on the JavaScript thread.
+    /// Runs `work` on the runtime and what it returns on the JavaScript thread. Where there is no runtime to be had, `work` is
+    /// done at once, on this thread.
     pub fn spawn(
         &self,
         environment: &Rc<Environment>,
         work: impl FnOnce() -> Completion + Send + 'static,
     ) -> Outcome<()> {
-        let (wake, runtime) = (self.wake_up(environment)?, self.runtime()?);
+        let (wake, runtime) = (self.wake_up(environment)?, self.runtime());
         if self.outstanding.replace(self.outstanding.get() + 1) == 0 {
             // SAFETY: the function lives until `shut_down`. A job under way keeps the process alive.
             unsafe { sys::napi_ref_threadsafe_function(environment.env, wake) };
         }
         let (wake, done) = (Wake(wake), Arc::clone(&self.done));
-        runtime.spawn(async move {
+        let job = move || {
             let completion = catch_unwind(AssertUnwindSafe(work));
             let completion = completion.unwrap_or_else(|_panic| Box::new(tell_of_panic));
             lock(&done).push_back(completion);
             wake.call();
-        });
+        };
+        match runtime {
+            Some(runtime) => drop(runtime.spawn(async move { job() })),
+            None => job(),
+        }
         Ok(())
     }
 
-    /// The runtime, for work of which nobody waits for the end.
-    pub fn runtime(&self) -> Outcome<Handle> {
+    /// The runtime, for work of which nobody waits for the end, if the system has threads for it.
+    pub fn runtime(&self) -> Option<Handle> {
         let mut runtime = self.runtime.borrow_mut();
-        let runtime = match &mut *runtime {
-            Some(runtime) => runtime,
-            none => none.insert(start()?),
-        };
-        Ok(runtime.handle().clone())
+        if runtime.is_none() && !self.has_no_threads.get() {
+            *runtime = start();
+            // Not tried again: it takes long, and each time somebody would read of it on standard error.
+            self.has_no_threads.set(runtime.is_none());
+        }
+        Some(runtime.as_ref()?.handle().clone())
     }
 
     fn wake_up(&self, environment: &Rc<Environment>) -> Outcome<sys::napi_threadsafe_function> {
@@ -139,12 +147,15 @@ pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, |count| count.get())
 }
 
-fn start() -> Outcome<Runtime> {
-    Builder::new_multi_thread()
-        .worker_threads(processors().min(MAX_THREADS))
-        .thread_name("oxws-jobs")
-        .build()
-        .map_err(|error| Fault::Other(format!("cannot start the runtime: {error}")))
+fn start() -> Option<Runtime> {
+    let build = || {
+        Builder::new_multi_thread()
+            .worker_threads(processors().min(MAX_THREADS))
+            .thread_name("oxws-jobs")
+            .build()
+    };
+    // tokio panics when it gets no thread.
+    catch_unwind(build).ok()?.ok()
 }
 
 /// Runs on the JavaScript thread after a wake-up.

@@ -129,7 +129,7 @@ impl Driver {
             pieces: pieces.get(range).unwrap_or_default(),
         });
         let are_free = self.helpers > 0 && self.processors.borrow_mut().are_free();
-        let runtime = are_free.then(|| jobs.runtime().ok()).flatten();
+        let runtime = are_free.then(|| jobs.runtime()).flatten();
         let helpers = runtime.as_ref().map_or(0, |_| self.helpers);
         send_all(shares.collect(), helpers, |help| {
             if let Some(runtime) = &runtime {
