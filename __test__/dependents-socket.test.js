@@ -22,7 +22,7 @@ const {
   openServer,
   turn
 } = require('./support/pair.js');
-const { connectRaw } = require('./support/raw-peer.js');
+const { connectRaw, floodRaw } = require('./support/raw-peer.js');
 
 /**
  * A server's end of a connection, and its bare peer.
@@ -166,6 +166,51 @@ describe('the timeout of _socket', () => {
     await new Promise((resolve) => server.send('something', resolve));
     assert.ok(started() > before);
     server._socket.setTimeout(0);
+  });
+});
+
+describe('the timeout of _socket, while one large message', () => {
+  it('arrives, starts anew with each part', async (t) => {
+    const { server, socket } = await openToRawPeer(t);
+    await floodRaw(server, socket, true);
+    server._socket.setTimeout(600_000);
+    const [key] = Object.getOwnPropertySymbols(server._socket).filter(
+      (symbol) => symbol.description === 'timeout'
+    );
+    const bytes = maskedFrame({ opcode: 2, payload: Buffer.alloc(4_000_000) });
+    const parts = 8;
+    const size = bytes.length / parts;
+    const received = once(server, 'message');
+    for (let part = 0; part < parts; part++) {
+      const before = server._socket[key]._idleStart;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      socket.write(bytes.subarray(part * size, (part + 1) * size));
+      while (server._socket[key]._idleStart === before) await turn();
+    }
+    await received;
+    server._socket.setTimeout(0);
+  });
+
+  it('is taken slowly, does not end', async (t) => {
+    const { server, socket } = await openToRawPeer(t);
+    let timeouts = 0;
+    server._socket.setTimeout(1000, () => {
+      if (server.bufferedAmount > 0) timeouts++;
+    });
+    const length = 20_000_000;
+    server.send(Buffer.alloc(length));
+    let taken = 0;
+    let before = 0;
+    socket.on('data', (chunk) => {
+      taken += chunk.length;
+      if (taken - before < length / 50) return;
+      before = taken;
+      socket.pause();
+      setTimeout(() => socket.resume(), 40);
+    });
+    while (taken < length) await new Promise((resolve) => setTimeout(resolve, 10));
+    server._socket.setTimeout(0);
+    assert.strictEqual(timeouts, 0);
   });
 });
 

@@ -11,7 +11,14 @@ const { CapturedWire } = require('./support/captured-wire.js');
 const { runInChild } = require('./support/child.js');
 const { OPCODE, closePayload, frame, maskedFrame } = require('./support/frames.js');
 const { byThread, isOxws } = require('./support/internals.js');
-const { logEvents, openPair, openServer, startClient, urlOf } = require('./support/pair.js');
+const {
+  logEvents,
+  openHttpServer,
+  openPair,
+  openServer,
+  startClient,
+  urlOf
+} = require('./support/pair.js');
 const { connectRaw, serveRaw } = require('./support/raw-peer.js');
 
 const [major, minor] = process.versions.node.split('.').map(Number);
@@ -257,6 +264,68 @@ describe('messages of different connections', () => {
       clients.map((client) => client.seen),
       [1, 2, 3].map((id) => [id, 'to all'])
     );
+  });
+});
+
+describe('the async context', () => {
+  /** What a server's connection sees, of which the handshake is finished in a context of its own. */
+  async function openWithin(t, storage, store, onConnection) {
+    const server = await openHttpServer(t);
+    const wss = new WebSocket.WebSocketServer({ noServer: true });
+    server.on('upgrade', (...args) =>
+      storage.run(store, () => wss.handleUpgrade(...args, onConnection))
+    );
+    const client = startClient(t, urlOf(server));
+    await once(client, 'open');
+    return client;
+  }
+
+  it('of messages is not that in which the handshake was finished', async (t) => {
+    const storage = new AsyncLocalStorage();
+    let seen;
+    const client = await openWithin(t, storage, 'request', (ws) => {
+      ws.on('message', () => {
+        seen = [storage.getStore()];
+        ws.close();
+      });
+    });
+    client.send('what do you see?');
+    await once(client, 'close');
+    assert.deepStrictEqual(seen, [undefined]);
+  });
+
+  const isLeft = major >= 24 && 'in this Node it ends with the callback';
+  it('that a listener enters is that of what follows', { skip: isLeft }, async (t) => {
+    const storage = new AsyncLocalStorage();
+    const { server, client } = await openPair(t);
+    const log = [];
+    server.on('message', (data) => {
+      log.push(`${data} ${storage.getStore()}`);
+      if (String(data) === 'login') storage.enterWith('user');
+    });
+    server.on('close', () => log.push(`close ${storage.getStore()}`));
+    client.send('login');
+    await once(server, 'message');
+    client.send('more');
+    client.close();
+    await once(server, 'close');
+    assert.deepStrictEqual(log, ['login undefined', 'more user', 'close user']);
+  });
+
+  it('of a callback that has to wait is that of its send()', async (t) => {
+    const storage = new AsyncLocalStorage();
+    const { server, client } = await openPair(t);
+    client.pause();
+    let isFull = false;
+    const sent = new Promise((resolve) => {
+      storage.run('request', () =>
+        server.send(Buffer.alloc(30_000_000), () => resolve(storage.getStore()))
+      );
+      isFull = server.bufferedAmount > 0;
+    });
+    assert.ok(isFull);
+    client.resume();
+    assert.strictEqual(await sent, 'request');
   });
 });
 

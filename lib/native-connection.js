@@ -1,5 +1,6 @@
 'use strict';
 
+const { AsyncResource } = require('async_hooks');
 const net = require('net');
 const { getDefaultHighWaterMark } = require('stream');
 
@@ -81,6 +82,33 @@ function dispatch(id, event, detail) {
 }
 
 /**
+ * What an `AsyncLocalStorage` stores is a property of the object that listeners run for (before Node 24). That is the
+ * socket's handle, as in Node, which must not get another store by being told so again.
+ */
+function storesOf(handle) {
+  return Object.getOwnPropertySymbols(handle).map((symbol) => [symbol, handle[symbol]]);
+}
+
+function putStores(handle, stores) {
+  const symbols = Object.getOwnPropertySymbols(handle);
+  for (let i = 0; i < symbols.length; i++) {
+    const value = i < stores.length ? stores[i][1] : undefined;
+    if (handle[symbols[i]] !== value) handle[symbols[i]] = value;
+  }
+}
+
+/**
+ * From Node 24 on it is kept elsewhere, and Node accepts connections outside of any context, whatever the context is that
+ * their handshake is finished in.
+ */
+const HAS_FRAMES = parseInt(process.versions.node, 10) >= 24;
+const outside = new AsyncResource('oxws');
+
+function openOutside(...args) {
+  return outside.runInAsyncScope(native.nativeOpen, native, ...args);
+}
+
+/**
  * A connection whose socket Rust reads and writes.
  */
 class NativeConnection {
@@ -97,15 +125,18 @@ class NativeConnection {
     this.receiver = receiver;
     this.sender = sender;
     this.onData = onData;
-    // Listeners run in the async context in which the connection is made, here.
-    this.id = native.nativeOpen(
-      socket._handle.fd,
+    const { _handle: handle } = socket;
+    const stores = storesOf(handle);
+    const open = receiver._isServer && HAS_FRAMES ? openOutside : native.nativeOpen;
+    this.id = open(
+      handle.fd,
       receiver._id,
       !receiver._isServer,
       head === null && receiver._allowSynchronousEvents,
-      head !== null && hasFilledItsRoom(socket._handle),
-      this
+      head !== null && hasFilledItsRoom(handle),
+      handle
     );
+    putStores(handle, stores);
     this.outbox = new NativeOutbox(this.id, socket, !receiver._isServer);
     /** Whether the receiver is being told about input right now. */
     this.isTelling = false;
@@ -120,13 +151,17 @@ class NativeConnection {
         this.onInput(detail);
         break;
       case WRITABLE:
+        this.noteActivity();
         this.outbox.onProgress();
         if (detail === 0) this.onDrained();
         break;
       case EOF:
         this.hasEnded = true;
-        if (this.isDiscarding || (detail === 0 && this.isIdle())) this.tellEnd();
-        else this.handBack();
+        if (this.isDiscarding || (detail === 0 && this.head === null && this.isIdle())) {
+          this.tellEnd();
+        } else {
+          this.handBack();
+        }
         break;
       case ERROR:
         this.socket.destroy(systemError('read', detail));
@@ -151,8 +186,8 @@ class NativeConnection {
 
   /** Has the receiver take its input, be it in a call of Rust's, which asks whether it is busy, or in a tick. */
   tellReceiver(count) {
-    const { receiver, socket } = this;
-    if (socket.timeout > 0) socket._unrefTimer();
+    const { receiver } = this;
+    this.noteActivity();
     this.isTelling = true;
     try {
       takeInput(receiver, count);
@@ -161,6 +196,12 @@ class NativeConnection {
       if (this.late !== null) this.deliverLast(this.late);
     }
     if (this.isLeaving) this.leaveWhenIdle();
+  }
+
+  /** Bytes have moved: the socket's timeout begins anew. */
+  noteActivity() {
+    const { socket } = this;
+    if (socket.timeout > 0) socket._unrefTimer();
   }
 
   /** Whether the receiver has not finished. A listener that has thrown leaves it so: the rest comes a little later. */
@@ -211,6 +252,8 @@ class NativeConnection {
 
   /** Memory for a large message, of which a good part has arrived. Without it the message is put together in Rust. */
   onLend(size) {
+    // The socket would time out, for nobody hears of what is read into it.
+    if (this.socket.timeout > 0) return;
     try {
       this.lent = Buffer.allocUnsafeSlow(size);
     } catch {
@@ -278,7 +321,6 @@ class NativeConnection {
 
   onDrained() {
     const { socket, whenDrained } = this;
-    if (socket.timeout > 0) socket._unrefTimer();
     if (whenDrained !== null) {
       this.whenDrained = null;
       whenDrained();
@@ -399,6 +441,15 @@ class NativeConnection {
     while (chunks.length > 0) socket.unshift(chunks.pop());
   }
 
+  /** The tick in which a new socket flows. */
+  begin() {
+    try {
+      this.deliverHead();
+    } finally {
+      if (this.ahead !== null) this.deliverAhead();
+    }
+  }
+
   /** Delivers what the socket had read before it was taken over. */
   deliverHead() {
     const { head, receiver, socket } = this;
@@ -436,6 +487,7 @@ class NativeConnection {
   rescueFlowing() {
     if (!this.isIdle()) this.rescueReceived();
     this.ahead = native.nativeReceived(this.id, true, true);
+    if (this.head !== null) this.ahead.unshift(this.head);
   }
 
   /** Has what is left flow until the socket is paused. Then it is seen when that closes. */
@@ -448,8 +500,8 @@ class NativeConnection {
 
   /** What ws's socket would have is seen when it closes, unless it flows again before that. */
   rescueUnread() {
-    const { socket } = this;
-    const unread = [native.nativeReadAhead(this.id)];
+    const { head, socket } = this;
+    const unread = [head ?? EMPTY_BUFFER, native.nativeReadAhead(this.id)];
     if (socket.isPaused()) unread.push(native.nativeReadOnce(this.id));
     const late = Buffer.concat(unread);
     if (late.length === 0) return;
@@ -494,12 +546,14 @@ class NativeConnection {
     socket[kNative] = undefined;
     if (!this.isDiscarding && !socket._readableState.ended) {
       // It had arrived before. Its listeners find a socket that is not native any more.
-      if (this.isFlowing && !socket.isPaused()) this.rescueFlowing();
+      const flows = this.isFlowing || this.head !== null;
+      if (flows && !socket.isPaused()) this.rescueFlowing();
       else {
         this.rescueReceived();
         this.rescueUnread();
       }
     }
+    this.head = null;
     this.forget();
     const { whenDrained } = this;
     if (whenDrained !== null) whenDrained(error);

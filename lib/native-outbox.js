@@ -1,5 +1,6 @@
 'use strict';
 
+const { AsyncResource } = require('async_hooks');
 const { constants } = require('os');
 
 const native = require('./native');
@@ -269,7 +270,7 @@ class NativeOutbox {
   wait(mark, callback) {
     if (this.waiters.length === 0 && this.inFlight <= this.written()) this.inFlight = mark;
     if (this.waiters === NOBODY) this.waiters = [];
-    this.waiters.push({ mark, callback });
+    this.waiters.push({ mark, callback: AsyncResource.bind(callback) });
   }
 
   /** Everything was written, or nothing more will be: whoever waits is told. */

@@ -88,7 +88,7 @@ function takeOver(socket, head, receiver, sender, onData) {
   receiver._connection = connection;
   sender._outbox = connection.outbox;
   socket._readableState.flowing = true;
-  if (connection.head !== null) nextTick(() => connection.deliverHead());
+  if (connection.head !== null) nextTick(() => connection.begin());
   return true;
 }
 
