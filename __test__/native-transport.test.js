@@ -5,12 +5,16 @@
  */
 
 const assert = require('node:assert/strict');
+const { spawn } = require('node:child_process');
 const { once } = require('node:events');
+const net = require('node:net');
 const { describe, test } = require('node:test');
 
 const { runInChild } = require('./support/child.js');
+const { maskedFrame } = require('./support/frames.js');
 const { isOxws, lib } = require('./support/internals.js');
 const { openPair, openServer, urlOf } = require('./support/pair.js');
+const { handshakeRequest } = require('./support/raw-peer.js');
 
 const LIMIT = { timeout: 30_000 };
 
@@ -72,6 +76,54 @@ describe('A connection that the kernel refuses to watch', { skip: cannotRefuse }
     assert.equal(stdout, '1006\n');
   });
 });
+
+describe(
+  'A connection whose handshake is finished later than it came',
+  { skip: cannotRefuse },
+  () => {
+    // As much as Node reads at once, twice: it looks as if there were more.
+    const LENGTH = 2 * 64 * 1024;
+
+    test('is read although nothing else happens in the process', LIMIT, async (t) => {
+      const script = `(${(WebSocketInChild) => {
+        const http = require('node:http');
+        // Its timer would wake the loop.
+        const server = http.createServer({ connectionsCheckingInterval: 2 ** 30 });
+        // All of it has come when it is read.
+        server.on('connection', () => {
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+        });
+        const wss = new WebSocketInChild.Server({ noServer: true, autoPong: false });
+        server.on('upgrade', (...args) => {
+          setTimeout(() => {
+            wss.handleUpgrade(...args, (ws) => ws.on('ping', (data) => ws.pong(data)));
+          }, 50);
+        });
+        server.listen(0, '127.0.0.1', () => console.log(server.address().port));
+      }})(require(${JSON.stringify(require.resolve('./support/package.js'))}))`;
+      const child = spawn(process.execPath, ['-e', script], {
+        stdio: ['ignore', 'pipe', 'inherit']
+      });
+      t.after(() => child.kill());
+      const [line] = await once(child.stdout, 'data');
+
+      const request = Buffer.from(handshakeRequest());
+      const fill = (length) => maskedFrame({ opcode: 2, payload: Buffer.alloc(length) });
+      const follow = Array(16).fill(fill(8000));
+      const left = LENGTH - request.length - Buffer.concat(follow).length;
+      follow.push(fill(left - 8));
+      const bytes = Buffer.concat([request, ...follow]);
+      assert.equal(bytes.length, LENGTH);
+      const peer = net.connect(Number(line), '127.0.0.1');
+      t.after(() => peer.destroy());
+      peer.write(bytes);
+      await once(peer, 'data');
+      const answer = once(peer, 'data');
+      setTimeout(() => peer.write(maskedFrame({ opcode: 9, payload: 'still there?' })), 100);
+      assert.equal((await answer)[0].subarray(2).toString(), 'still there?');
+    });
+  }
+);
 
 describe('A host that only looks like Node', { skip: cannotRefuse }, () => {
   /** How many copies of its descriptor a connection has in a process with these versions. */

@@ -142,6 +142,46 @@ describe('A connection that is handed back before its first message', { skip }, 
   });
 });
 
+describe('A connection that is paused while a thread has read much of it', { skip }, () => {
+  test('is told when it cannot be written to any more', LIMIT, async (t) => {
+    const { stdout, stderr } = await runOnThreads(t, (WebSocketInChild) => {
+      const net = require('node:net');
+      const message = Buffer.concat([
+        Buffer.from([0x82, 0xfe, 0x03, 0xe8, 0, 0, 0, 0]),
+        Buffer.alloc(1000)
+      ]);
+      const wss = new WebSocketInChild.Server({ host: '127.0.0.1', port: 0 }, () => {
+        const peer = net.connect(wss.address().port, '127.0.0.1', () => {
+          peer.write(
+            'GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+              'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'
+          );
+          peer.on('error', () => undefined);
+          peer.once('data', () => {
+            peer.write(Buffer.concat(Array(200).fill(message)));
+            // The thread reads meanwhile.
+            Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
+          });
+        });
+        wss.on('connection', (ws) => {
+          ws.on('error', () => undefined);
+          ws.once('message', () => {
+            ws.pause();
+            peer.resetAndDestroy();
+            const timer = setInterval(() => ws.send('are you there?'), 10);
+            ws.on('close', (code) => {
+              process.stdout.write(String(code));
+              clearInterval(timer);
+              wss.close();
+            });
+          });
+        });
+      });
+    });
+    assert.equal(stdout, '1006', stderr);
+  });
+});
+
 describe('A connection that is paused and resumed at once by a listener', { skip }, () => {
   test('goes on when a message behind that takes its time', LIMIT, async (t) => {
     const { stdout, stderr } = await runOnThreads(t, async (WebSocketInChild) => {

@@ -10,8 +10,9 @@ const { describe, it } = require('node:test');
 const WebSocket = require('./support/package.js');
 const { OPCODE, closePayload, maskedFrame } = require('./support/frames.js');
 const { byThread } = require('./support/internals.js');
-const { openPair, openServer } = require('./support/pair.js');
+const { openPair, openServer, urlOf } = require('./support/pair.js');
 const { connectRaw } = require('./support/raw-peer.js');
+const { startWorker } = require('./support/worker.js');
 
 describe('messages read while their connection was paused', { skip: byThread }, () => {
   /** A paused client, and three messages that it has read, each in a chunk of its own. */
@@ -218,5 +219,51 @@ describe('messages that have arrived while their connection was paused', () => {
       client.terminate();
     });
     assert.deepStrictEqual(log, ['done', 'tick', 'a', 'b', 'c']);
+  });
+});
+
+describe('a connection that is paused and resumed again and again', () => {
+  it('gets everything in order while its peer never stops', { timeout: 60000 }, async (t) => {
+    const COUNT = 100_000;
+    const wss = await openServer(t, { perMessageDeflate: false });
+    const worker = startWorker(
+      (_, { url, count }) => {
+        const net = require('node:net');
+        const { port, hostname } = new URL(url);
+        const socket = net.connect(port, hostname);
+        socket.on('error', () => undefined);
+        socket.setNoDelay();
+        socket.write(
+          'GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+            'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'
+        );
+        const frame = Buffer.alloc(14);
+        frame.set([0x82, 0x88]);
+        socket.once('data', function sendSome() {
+          const from = frame.readUInt32LE(6);
+          for (let i = from; i < Math.min(from + 50, count); i++) {
+            socket.write(Buffer.from(frame));
+            frame.writeUInt32LE(i + 1, 6);
+          }
+          if (frame.readUInt32LE(6) < count) setImmediate(sendSome);
+        });
+      },
+      { url: urlOf(wss), count: COUNT }
+    );
+    t.after(() => worker.terminate());
+    const [ws] = await once(wss, 'connection');
+    let expected = 0;
+    await new Promise((resolve, reject) => {
+      ws.on('error', reject);
+      ws.on('message', (data) => {
+        const number = data.readUInt32LE(0);
+        if (number !== expected) reject(new Error(`${number} in the place of ${expected}`));
+        expected = number + 1;
+        if (expected === COUNT) resolve();
+        if (ws.isPaused) return;
+        ws.pause();
+        setImmediate(() => ws.resume());
+      });
+    });
   });
 });

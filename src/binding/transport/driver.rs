@@ -10,7 +10,7 @@ use slab::Slab;
 
 use super::arena::Arena;
 use super::hub::Hub;
-use super::link::{Link, Pump};
+use super::link::{Link, Pump, NONE};
 use super::polled::Polled;
 use super::threaded::Pool;
 use super::turns::Turns;
@@ -51,6 +51,8 @@ pub struct Driver {
     /// Connections, with their serials, that broke when something was handed over.
     pub(super) broken: RefCell<Vec<(usize, u64)>>,
     pub(super) scratch: RefCell<Vec<u8>>,
+    /// The connection, with its serial, that was read into it last.
+    pub(super) scratch_of: Cell<(usize, u64)>,
     /// For each record of a flush the next one of the same connection.
     pub(super) next_record: RefCell<Vec<usize>>,
     pub(super) dirty: RefCell<Vec<usize>>,
@@ -101,6 +103,7 @@ impl Driver {
             ahead: RefCell::default(),
             broken: RefCell::default(),
             scratch: RefCell::default(),
+            scratch_of: Cell::new((NONE, 0)),
             next_record: RefCell::default(),
             dirty: RefCell::default(),
             helpers: processors().min(MAX_THREADS + 1) - 1,
@@ -353,10 +356,17 @@ impl Driver {
     /// Stops reading, after reading a little ahead unless `at_once`.
     pub fn pause(&self, id: usize, at_once: bool) {
         self.with_link(id, |link| {
-            link.stopped |= at_once;
-            let was_paused = link.with_connection(|it| mem::replace(&mut it.paused, true));
-            if was_paused == Some(false) {
+            link.stop(link.stopped || at_once);
+            let before = link.with_connection(|connection| {
+                let is_broken = connection.error().is_some();
+                (mem::replace(&mut connection.paused, true), is_broken)
+            });
+            if let Some((false, is_broken)) = before {
                 link.paused_in = self.turn.get();
+                if is_broken && matches!(link.pump, Pump::Thread(_)) {
+                    // What is left was to come first; now nobody may ever ask for it.
+                    self.make_ready(id, link);
+                }
             }
             link.resumed = false;
         });
@@ -378,7 +388,17 @@ impl Driver {
         let is_wanted = self.with_link(id, |link| {
             link.went_on = true;
             let was_busy = mem::take(&mut link.is_busy);
-            was_busy && link.with_connection(|connection| connection.paused) == Some(false)
+            let is_paused = link.with_connection(|connection| connection.paused);
+            let is_used_up = link.input.as_deref().is_some_and(Input::is_used_up);
+            if was_busy && is_used_up && is_paused == Some(true) && !link.is_told {
+                // From now on a little is read ahead, and the end is noticed.
+                link.input = None;
+                link.watch(false);
+                if let Pump::Thread(_) = link.pump {
+                    self.make_ready(id, link);
+                }
+            }
+            was_busy && is_paused == Some(false)
         });
         if is_wanted == Some(true) {
             self.resume(id);
@@ -389,14 +409,15 @@ impl Driver {
     /// the next turn of the loop, unless JavaScript has it flow before that.
     pub fn resume(&self, id: usize) -> bool {
         let has_input = self.with_link(id, |link| {
-            let was_paused =
-                link.with_connection(|connection| mem::take(&mut connection.paused)) == Some(true);
-            link.stopped = false;
+            let was_paused = link.with_connection(|connection| connection.paused) == Some(true);
+            link.stop(false);
             link.resumed = true;
             let waited = was_paused && link.paused_in != self.turn.get();
             if waited && link.input.is_none() && !link.discards {
+                // As long as the connection is paused its thread does not read, too.
                 link.input = self.take_waiting(link);
             }
+            link.with_connection(|connection| connection.paused = false);
             let has_input = match &link.input {
                 // The dispatch under way takes care of it.
                 Some(input) if !input.is_aside() => false,

@@ -51,6 +51,8 @@ pub struct Link {
     pub paused_in: u32,
     /// JavaScript is being told of input right now, or ticks and microtasks that belong to that call are still running.
     pub is_told: bool,
+    /// Its turn came meanwhile, because a listener runs the loop within itself.
+    pub is_due: bool,
     /// Nobody wants what is read.
     pub discards: bool,
     /// The receiver has finished with what it was told last, but only after its call had returned; perhaps in the same tick.
@@ -81,11 +83,23 @@ impl Link {
             is_busy: false,
             paused_in: 0,
             is_told: false,
+            is_due: false,
             discards: false,
             went_on: false,
             resumed: false,
             told_error: false,
             records: (NONE, NONE),
+        }
+    }
+
+    /// Whether nothing is read ahead while the connection is paused.
+    pub fn stop(&mut self, stops: bool) {
+        if self.stopped == stops {
+            return;
+        }
+        self.stopped = stops;
+        if let Pump::Thread(threaded) = &self.pump {
+            threaded.stop(stops);
         }
     }
 

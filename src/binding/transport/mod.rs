@@ -37,7 +37,7 @@ use arena::Arena;
 use context::Context;
 use driver::Driver;
 use hub::Hub;
-use link::{Link, Pump};
+use link::Link;
 use threaded::Pool;
 
 /// More threads than that make nothing faster.
@@ -368,13 +368,7 @@ fn read_once(call: &Call) -> Outcome<sys::napi_value> {
     if is_new || driver(call)?.has_more_than_read_ahead(call.size(0)?) {
         return Ok(buffer(call.env, &[]));
     }
-    let mut bytes = driver(call)?.take_arrived(call.size(0)?);
-    with_link(call, |link| {
-        // The loop has read ahead.
-        if let Pump::Thread(threaded) = &link.pump {
-            threaded.read_on(&mut bytes);
-        }
-    })?;
+    let bytes = driver(call)?.read_behind(call.size(0)?);
     Ok(buffer(call.env, &bytes))
 }
 

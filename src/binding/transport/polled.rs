@@ -357,8 +357,15 @@ impl Driver {
     /// JavaScript comes to it by itself.
     fn read_once(&self, id: usize) -> (Read, bool, bool) {
         let mut scratch = self.scratch();
+        // A listener that runs the loop within itself gets here while others are being told of what lies there.
+        let (before, serial) = self.scratch_of.get();
+        self.with_link(before, |link| {
+            if let Some(input) = link.input.as_mut().filter(|_| link.serial == serial) {
+                input.put_aside(&scratch);
+            }
+        });
         let read = self.with_link(id, |link| {
-            let is_full = link.is_full();
+            let is_full = link.is_full() || link.is_told;
             let Pump::Loop(polled) = &mut link.pump else {
                 return (Read::Nothing, true, false);
             };
@@ -379,6 +386,7 @@ impl Driver {
                     true
                 }
                 None => {
+                    self.scratch_of.set((id, link.serial));
                     let input = link
                         .input
                         .insert(Box::new(Input::in_scratch(count, self.high_water)));

@@ -161,6 +161,9 @@ impl Driver {
         self.dispatch(id, READ, count);
         let went_on = self.with_link(id, |link| {
             link.is_told = false;
+            if mem::take(&mut link.is_due) {
+                self.make_ready(id, link);
+            }
             link.went_on
         });
         // What takes a receiver no longer than a tick is over now.

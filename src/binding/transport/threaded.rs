@@ -17,7 +17,7 @@ use super::tell::{EOF, ERROR, WRITABLE, WRITE_ERROR};
 use crate::binding::environment::Environment;
 use crate::reactor::threads::{Batch, Ending, Progress, Remote, Threads};
 use crate::reactor::uv::{self, Handle, Library};
-use crate::reactor::{Connection, Input, Read, CHUNK};
+use crate::reactor::{Connection, Input, CHUNK};
 
 /// The I/O threads of an environment and how they make themselves heard.
 pub struct Pool {
@@ -99,7 +99,7 @@ impl Pool {
             known: 0,
             shown: 0,
             is_due: false,
-            is_urgent: false,
+            is_urgent: true,
             is_new: true,
             keeps_alive: Cell::new(false),
             counts: Cell::new(false),
@@ -156,6 +156,11 @@ impl Pool {
         self.threads.take_arrived(&threaded.remote)
     }
 
+    /// See [`Threads::take_and_read`].
+    pub fn take_and_read(&self, threaded: &Threaded, enough: usize) -> Vec<u8> {
+        self.threads.take_and_read(&threaded.remote, enough)
+    }
+
     /// Goes on reading. Returns whether there is something to tell already.
     pub fn resume(&self, threaded: &Threaded) -> bool {
         self.threads.resume(&threaded.remote);
@@ -175,7 +180,8 @@ pub struct Threaded {
     pub shown: usize,
     /// Whether that has become less and JavaScript was not told.
     is_due: bool,
-    /// Somebody waits for what is sent in the flush under way.
+    /// Somebody waits for what is sent in the flush under way, or it is the first that is sent: written here, right behind the
+    /// handshake, so that a peer that answers that cannot be first.
     pub is_urgent: bool,
     /// Nobody has looked yet what has arrived.
     is_new: bool,
@@ -191,22 +197,9 @@ impl Threaded {
         self.remote.with(body)
     }
 
-    /// Reads once, on this thread, behind the bytes that have arrived before: in all as much as a stream of Node's would have
-    /// read ahead.
-    pub fn read_on(&self, bytes: &mut Vec<u8>) {
-        let known = bytes.len();
-        bytes.resize(known.max(CHUNK), 0);
-        let room = bytes.get_mut(known..).unwrap_or_default();
-        let read = match room {
-            [] => None,
-            _ => self.with(|connection| connection.read(room)),
-        };
-        let count = match read {
-            Some(Read::Bytes(count)) => count,
-            _ => 0,
-        };
-        bytes.truncate(known.saturating_add(count));
-        bytes.shrink_to_fit();
+    /// See [`Remote::stop`].
+    pub fn stop(&self, stops: bool) {
+        self.remote.stop(stops);
     }
 
     /// How many bytes were read, as far as JavaScript knows, and written, as far as they do not count as waiting.
@@ -273,11 +266,16 @@ impl Driver {
 
     /// Tells JavaScript the news of one connection: what was written, what came in, how it ended.
     pub(super) fn tell_news(&self, environment: &Environment, pool: &Pool, id: usize, serial: u64) {
-        let discards = self.with_link(id, |link| link.discards) == Some(true);
+        let flags = self.with_link(id, |link| {
+            link.is_due |= link.is_told;
+            (link.discards, link.is_told)
+        });
+        let (discards, is_told) = flags.unwrap_or_default();
         let news = self.with_threaded(id, serial, |threaded, input, _| {
             // What JavaScript has left comes first; it will ask for more. A little is put behind that, as a stream of Node's
             // would take it, so that the peer's end is noticed.
             let most = match input {
+                _ if is_told => 0,
                 Some(left) if left.has_room() => self.high_water,
                 Some(_) => 0,
                 None => usize::MAX,
@@ -337,10 +335,7 @@ impl Driver {
         let (Pump::Thread(threaded), Some(pool)) = (&link.pump, self.pool()) else {
             return None;
         };
-        let mut bytes = pool.take_arrived(threaded);
-        if bytes.is_empty() {
-            threaded.read_on(&mut bytes);
-        }
+        let bytes = pool.take_and_read(threaded, 1);
         if bytes.is_empty() {
             return None;
         }
@@ -349,17 +344,40 @@ impl Driver {
         Some(Box::new(input))
     }
 
+    /// What has arrived on a connection that is paused and is being destroyed: as much as Node would have read. The loop has
+    /// read ahead already.
+    pub fn read_behind(&self, id: usize) -> Vec<u8> {
+        let bytes = self.with_link(id, |link| match (&link.pump, self.pool()) {
+            (Pump::Thread(threaded), Some(pool)) => {
+                let mut bytes = pool.take_and_read(threaded, CHUNK);
+                if bytes.len() > CHUNK {
+                    bytes.truncate(CHUNK);
+                    threaded.with(|connection| connection.reset_on_close());
+                }
+                bytes
+            }
+            _ => Vec::new(),
+        });
+        bytes.unwrap_or_default()
+    }
+
     /// Tells how the connection has ended, once, and only when there is nothing before that; unless the peer has ended
     /// and JavaScript is merely slow.
     fn tell_end(&self, id: usize, serial: u64) {
         let told = self.with_threaded(id, serial, |threaded, input, told_error| {
             let ending = threaded.remote.ending()?;
+            let is_paused = threaded.with(|connection| connection.paused) == Some(true);
             let (event, detail, was_told) = match (ending, input) {
                 (Ending::Peer, None) => (EOF, 0, &mut threaded.told_end),
                 (Ending::Peer, Some(left)) if left.has_room() => (EOF, 1, &mut threaded.told_end),
-                (_, Some(_)) => return None,
-                (Ending::Error(errno), None) => (ERROR, errno, told_error),
                 (Ending::WriteError(errno), None) => (WRITE_ERROR, errno, told_error),
+                (Ending::Error(errno), None) => (ERROR, errno, told_error),
+                // Nobody may ever ask for what is left.
+                (Ending::WriteError(errno), Some(_)) if is_paused => {
+                    (WRITE_ERROR, errno, told_error)
+                }
+                (Ending::Error(errno), Some(_)) if is_paused => (ERROR, errno, told_error),
+                (_, Some(_)) => return None,
             };
             (!mem::replace(was_told, true)).then_some((event, detail))
         });

@@ -162,7 +162,8 @@ impl Driver {
         for id in ids {
             let found = self.with_link(id, |link| {
                 let was_ready = mem::replace(&mut link.is_ready, false);
-                was_ready.then_some(link.serial)
+                link.is_due |= was_ready && link.is_told;
+                (was_ready && !link.is_told).then_some(link.serial)
             });
             let Some(Some(serial)) = found else { continue };
             let pool = self.pool();
@@ -204,7 +205,8 @@ impl Driver {
 
     /// Lets the loop wait again, if nothing is to be done.
     fn rest(&self) {
-        if self.ready.borrow().is_empty() && !self.is_flush_put_off.get() {
+        let is_nobody_due = self.ready.borrow().is_empty() && self.first.borrow().is_empty();
+        if is_nobody_due && !self.is_flush_put_off.get() {
             if let Some(turns) = &*self.turns.borrow() {
                 turns.idle.stop(Turn::Idle);
             }

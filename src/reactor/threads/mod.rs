@@ -15,6 +15,8 @@ use std::mem;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+#[cfg(doc)]
+use super::CHUNK;
 use super::{Connection, LastCopy};
 use ready::Ready;
 use remote::Reading;
@@ -81,7 +83,11 @@ impl Threads {
         let remote = Remote::new(id, serial, masked, self.resets_are_ends, connection, ready);
         let remote = Arc::new(remote);
         if let Some(descriptor) = remote.descriptor() {
-            self.worker(id).open(&remote, descriptor)?;
+            if let Err(error) = self.worker(id).open(&remote, descriptor) {
+                // The thread may have heard of it, and must not keep its descriptor open.
+                remote.close();
+                return Err(error);
+            }
         }
         Ok(remote)
     }
@@ -155,6 +161,14 @@ impl Threads {
             self.feed();
         }
         news
+    }
+
+    /// Takes what was read of a connection that is paused, and reads once behind it if that is less than `enough` (at most
+    /// [`CHUNK`]).
+    pub fn take_and_read(&self, remote: &Remote, enough: usize) -> Vec<u8> {
+        let bytes = remote.take_and_read(enough);
+        self.feed();
+        bytes
     }
 
     /// Takes what was read of a connection.

@@ -6,12 +6,13 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ready::Ready;
-use crate::reactor::{Connection, LastCopy, Read};
+use crate::reactor::{Connection, LastCopy, Read, CHUNK};
 
 /// How much of one connection is read ahead of the thread that uses it.
 const READ_AHEAD: usize = 256 * 1024;
 /// So much of a connection is read, if nothing of it is held, whatever is held of others. They may be paused for long,
-/// and it must not wait for them.
+/// and it must not wait for them. While it is paused itself no more than this is read ahead, as by a stream of Node's,
+/// so that it is noticed when the peer is gone.
 pub(super) const A_LITTLE: usize = 16 * 1024;
 
 /// A connection between two threads.
@@ -42,6 +43,8 @@ struct State {
     is_stalled: bool,
     /// Whether somebody wants to hear of progress although the kernel takes everything.
     is_awaited: bool,
+    /// Whether nothing is read ahead while the connection is paused.
+    is_stopped: bool,
 }
 
 /// What there is to tell of a connection.
@@ -100,6 +103,7 @@ impl Remote {
                 is_listed: false,
                 is_stalled: false,
                 is_awaited: false,
+                is_stopped: false,
             }),
         }
     }
@@ -211,6 +215,30 @@ impl Remote {
         self.state().take_arrived(&self.ready)
     }
 
+    /// Takes what was read, and reads once behind it, so that it is a chunk of Node's at most; unless something was read and
+    /// that is `enough`. All under one lock: what the thread reads meanwhile comes behind.
+    pub(super) fn take_and_read(&self, enough: usize) -> Vec<u8> {
+        let mut state = self.state();
+        let mut bytes = state.take_arrived(&self.ready);
+        let known = bytes.len();
+        let Some(connection) = state.connection.as_mut().filter(|_| known < enough) else {
+            return bytes;
+        };
+        bytes.resize(CHUNK, 0);
+        let count = match connection.read(bytes.get_mut(known..).unwrap_or_default()) {
+            Read::Bytes(count) => count,
+            _ => 0,
+        };
+        bytes.truncate(known.saturating_add(count));
+        bytes.shrink_to_fit();
+        bytes
+    }
+
+    /// Whether nothing is to be read ahead of a connection that is paused, for somebody else is going to read it.
+    pub fn stop(&self, stops: bool) {
+        self.state().is_stopped = stops;
+    }
+
     /// Whether the thread stopped reading and may go on now; it has to be told.
     pub(super) fn resume(&self) -> bool {
         let mut state = self.state();
@@ -245,8 +273,13 @@ impl Remote {
             if connection.has_ended() || connection.error().is_some() {
                 return Reading::Done(state.list(has_news));
             }
-            let has_room = state.arrived.len() < READ_AHEAD;
-            if connection.paused || !has_room {
+            let is_paused = connection.paused;
+            let enough = match (is_paused, state.is_stopped) {
+                (false, _) => READ_AHEAD,
+                (true, false) => A_LITTLE,
+                (true, true) => 0,
+            };
+            if state.arrived.len() >= enough {
                 if to_the_end && state.arrived.is_empty() {
                     // As with Node's sockets, that much is noticed.
                     connection.look_for_end();
@@ -255,7 +288,9 @@ impl Remote {
                 state.is_stalled = true;
                 return Reading::Done(state.list(has_news));
             }
-            let room = if self.ready.has_room() {
+            let room = if is_paused {
+                scratch.get_mut(..CHUNK).unwrap_or_default()
+            } else if self.ready.has_room() {
                 &mut *scratch
             } else if state.arrived.is_empty() {
                 let size = A_LITTLE.min(scratch.len());
@@ -279,7 +314,12 @@ impl Remote {
                     }
                 }
                 Read::Nothing => return Reading::Done(state.list(has_news)),
-                Read::Failed if self.resets_are_ends && !state.arrived.is_empty() => {
+                // What was read ahead of a paused connection, Node had read before the reset.
+                Read::Failed
+                    if self.resets_are_ends
+                        && !state.arrived.is_empty()
+                        && (has_news || !is_paused) =>
+                {
                     connection.end_instead_of_error();
                     return Reading::Done(state.list(true));
                 }

@@ -12,7 +12,7 @@ use std::thread;
 use super::ready::MOST_HELD;
 use super::remote::A_LITTLE;
 use super::{Batch, Ending, Remote, Threads};
-use crate::reactor::{Connection, LastCopy};
+use crate::reactor::{Connection, LastCopy, CHUNK};
 
 /// Threads and what hears their bell.
 struct Rig {
@@ -225,27 +225,63 @@ fn a_connection_that_nobody_takes_from_is_not_read_on_and_holds_up_no_other() {
 }
 
 #[test]
-fn a_paused_connection_is_not_read_and_does_not_end_before_it_is() {
+fn what_is_read_ahead_of_a_paused_connection_is_not_told_and_comes_before_its_end() {
     let rig = Rig::new(1);
     let (remote, mut peer) = rig.open(0);
     remote.with(|connection| connection.paused = true);
     peer.write_all(b"later").unwrap();
     peer.shutdown(Shutdown::Write).unwrap();
-    // The thread has dealt with the events of the first when it tells of the second.
-    let (_second, mut second_peer) = rig.open(1);
-    second_peer.write_all(b"now").unwrap();
-    assert_eq!(rig.listed(), [1]);
+    assert_eq!(rig.listed(), [0]);
+    assert_eq!(rig.threads.take_news(&remote, 0, usize::MAX).arrived, b"");
     assert_eq!(remote.ending(), None);
-    assert!(!remote.has_news());
 
     remote.with(|connection| connection.paused = false);
     rig.threads.resume(&remote);
-    assert_eq!(rig.receive(&remote, 5), b"later");
+    assert_eq!(
+        rig.threads.take_news(&remote, 0, usize::MAX).arrived,
+        b"later"
+    );
     while remote.ending().is_none() {
         rig.listed();
         rig.threads.take_news(&remote, 0, usize::MAX);
     }
     assert_eq!(remote.ending(), Some(Ending::Peer));
+}
+
+#[test]
+fn a_paused_connection_is_not_read_ahead_for_ever() {
+    let rig = Rig::new(1);
+    let (remote, peer) = rig.open(0);
+    remote.with(|connection| connection.paused = true);
+    let length = 3 * CHUNK;
+    let writer = write_aside(peer, length);
+    assert_eq!(rig.listed(), [0]);
+    // The thread has dealt with all of the first when it tells of the second.
+    let (_second, mut second_peer) = rig.open(1);
+    second_peer.write_all(b"now").unwrap();
+    while !rig.listed().contains(&1) {}
+    let ahead = rig.threads.take_arrived(&remote).len();
+    assert!((1..A_LITTLE + CHUNK).contains(&ahead), "{ahead}");
+    rig.threads.take_news(&remote, 0, usize::MAX);
+
+    remote.with(|connection| connection.paused = false);
+    rig.threads.resume(&remote);
+    assert_eq!(rig.receive(&remote, length - ahead).len(), length - ahead);
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_paused_connection_notices_that_it_was_reset_behind_what_is_read_ahead() {
+    let rig = Rig::new(1);
+    let (remote, mut peer) = rig.open_tcp();
+    remote.with(|connection| connection.paused = true);
+    peer.write_all(b"later").unwrap();
+    assert_eq!(rig.listed(), [0]);
+    rig.threads.take_news(&remote, 0, usize::MAX);
+    assert_eq!(remote.ending(), None);
+    reset(peer);
+    assert_eq!(rig.listed(), [0]);
+    assert!(remote.ending().is_some());
 }
 
 #[test]

@@ -1,0 +1,82 @@
+'use strict';
+
+/** Listeners that run the event loop within themselves, to wait for something (the package `deasync` does that). */
+
+const assert = require('node:assert');
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { after, describe, it } = require('node:test');
+
+const { runInChild } = require('./support/child.js');
+
+const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'nested-loop-'));
+after(() => fs.rmSync(directory, { recursive: true }));
+
+/** Compiles the addon that does so, where there is a C compiler. */
+function compileAddon() {
+  const target = path.join(directory, 'nested-loop.node');
+  const source = path.join(__dirname, 'support', 'nested-loop.c');
+  const link = process.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : [];
+  const options = ['-shared', '-fPIC', ...link, '-o', target, source];
+  return spawnSync('cc', options, { stdio: 'inherit' }).status === 0 ? target : null;
+}
+
+const addon = process.platform === 'win32' ? null : compileAddon();
+
+describe('A listener that runs the loop within itself', { skip: !addon && 'no C compiler' }, () => {
+  const sizes = { small: 100, 'middle-sized': 1500, large: 4500 };
+  for (const [name, size] of Object.entries(sizes)) {
+    it(`gets all messages of all connections, whole: ${name} ones`, async (t) => {
+      const { stdout, stderr } = await runInChild(
+        t,
+        (WebSocket) => {
+          const runLoop = require(process.env.TEST_ADDON);
+          const perRound = 12;
+          const rounds = 40;
+          const names = ['A', 'B', 'C'];
+          let missing = names.length * perRound * rounds;
+          let isNested = false;
+          const wss = new WebSocket.Server({ host: '127.0.0.1', port: 0 }, () => {
+            for (const letter of names) {
+              const client = new WebSocket(`ws://127.0.0.1:${wss.address().port}`);
+              const send = (round) => {
+                for (let i = 0; i < perRound; i++) {
+                  client.send(letter.repeat(Number(process.env.TEST_SIZE) + i));
+                }
+                if (round < rounds) setTimeout(send, 1, round + 1);
+              };
+              client.on('open', () => send(1));
+              client.on('close', (code) => {
+                console.log('closed with', code);
+                process.exit();
+              });
+            }
+          });
+          wss.on('connection', (ws) => {
+            let first;
+            let count = 0;
+            ws.on('message', (data) => {
+              const text = String(data);
+              first ??= text[0];
+              const length = Number(process.env.TEST_SIZE) + (count++ % perRound);
+              if (text !== first.repeat(length)) console.log('wrong:', text.slice(0, 20));
+              missing--;
+              if (!isNested) {
+                isNested = true;
+                for (let i = 0; i < 3; i++) runLoop();
+                isNested = false;
+              }
+              if (missing > 0) return;
+              console.log('all there');
+              process.exit();
+            });
+          });
+        },
+        { env: { TEST_ADDON: addon, TEST_SIZE: String(size) } }
+      );
+      assert.strictEqual(stdout, 'all there\n', stderr);
+    });
+  }
+});

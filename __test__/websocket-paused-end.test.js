@@ -1,0 +1,133 @@
+'use strict';
+
+/** How a connection ends that is paused: what had come before is not lost, and nobody waits for an end that has come. */
+
+const assert = require('node:assert');
+const { once } = require('node:events');
+const { describe, it } = require('node:test');
+
+const { maskedFrame, frame } = require('./support/frames.js');
+const { openPair, openServer, startClient } = require('./support/pair.js');
+const { connectRaw, serveRaw } = require('./support/raw-peer.js');
+
+const text = (string) => maskedFrame({ opcode: 1, payload: Buffer.from(string) });
+
+/** Notes what a connection tells, and says when it has closed. */
+function watch(ws) {
+  const log = [];
+  ws.on('message', (data) => log.push(String(data)));
+  ws.on('error', (error) => log.push(error.code));
+  return { log, closed: once(ws, 'close') };
+}
+
+/** The next connection of a server, paused before anything else. */
+const nextPaused = (wss) =>
+  new Promise((resolve) => {
+    wss.once('connection', (ws) => {
+      ws.pause();
+      resolve({ ws, ...watch(ws) });
+    });
+  });
+
+const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** The ways in which a connection ends without a close frame: by the peer, or here. */
+const ENDS = {
+  'the peer ends': (peer) => peer.end(),
+  'the peer resets it': (peer) => peer.resetAndDestroy(),
+  'it is terminated': (peer, ws) => ws.terminate()
+};
+
+describe('a connection that is paused before it has got what came with its handshake', () => {
+  const moments = { 'at once': (act) => act(), 'a little later': (act) => setTimeout(act, 10) };
+  const ends = {
+    ...ENDS,
+    'it is resumed and terminated': (peer, ws) => {
+      ws.resume();
+      ws.terminate();
+    }
+  };
+
+  for (const [how, end] of Object.entries(ends)) {
+    for (const [when, plan] of Object.entries(moments)) {
+      it(`gets it as a server when ${how} ${when}`, async (t) => {
+        const wss = await openServer(t);
+        const paused = nextPaused(wss);
+        const follow = Buffer.concat([text('a'), text('b')]);
+        const { socket: peer } = await connectRaw(t, wss, { follow });
+        const { ws, log, closed } = await paused;
+        plan(() => end(peer, ws));
+        // The end of a stream is noticed when what stands before it has been read.
+        if (how === 'the peer ends') setTimeout(() => ws.resume(), 30);
+        await closed;
+        assert.deepStrictEqual(
+          log.filter((entry) => entry !== 'ECONNRESET'),
+          ['a', 'b']
+        );
+      });
+    }
+
+    it(`gets it as a client when ${how}`, async (t) => {
+      const follow = frame({ opcode: 1, payload: Buffer.from('a') });
+      const { url, peer } = await serveRaw(t, { follow });
+      const ws = startClient(t, url);
+      const { log, closed } = watch(ws);
+      ws.once('open', () => ws.pause());
+      await once(ws, 'open');
+      end((await peer()).socket, ws);
+      if (how === 'the peer ends') setTimeout(() => ws.resume(), 30);
+      await closed;
+      assert.deepStrictEqual(
+        log.filter((entry) => entry !== 'ECONNRESET'),
+        ['a']
+      );
+    });
+  }
+
+  it('does not take the second half of a frame for another frame', async (t) => {
+    const wss = await openServer(t);
+    const paused = nextPaused(wss);
+    const bytes = text('one message that comes in two parts');
+    const { socket: peer } = await connectRaw(t, wss, { follow: bytes.subarray(0, 12) });
+    const { ws, log, closed } = await paused;
+    peer.write(bytes.subarray(12));
+    await later(30);
+    ws.terminate();
+    await closed;
+    assert.deepStrictEqual(log, ['one message that comes in two parts']);
+  });
+});
+
+describe('a connection that is paused by the listener of a message', () => {
+  const kinds = {
+    'that was compressed': { perMessageDeflate: true },
+    'in a turn of its own': { allowSynchronousEvents: false },
+    'like any other': {}
+  };
+
+  for (const [kind, server] of Object.entries(kinds)) {
+    for (const [how, end] of Object.entries(ENDS)) {
+      for (const more of [[], ['second', 'third']]) {
+        // Nothing of an orderly end is noticed while there is something before it.
+        if (how === 'the peer ends' && more.length > 0) continue;
+        it(`${kind} learns that ${how} behind ${more.length} messages`, async (t) => {
+          const { client, server: ws } = await openPair(t, { server });
+          const { log, closed } = watch(ws);
+          client.on('error', () => {});
+          ws.once('message', () => ws.pause());
+          client.send('first');
+          await once(ws, 'message');
+          await later(10);
+          for (const message of more) client.send(message);
+          await later(20);
+          end(client._socket, ws);
+          await closed;
+          assert.deepStrictEqual(
+            log.filter((entry) => entry !== 'ECONNRESET'),
+            ['first', ...more]
+          );
+        });
+      }
+    }
+  }
+});
