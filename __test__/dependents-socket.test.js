@@ -344,6 +344,18 @@ describe('reading from _socket', () => {
   });
 });
 
+describe('a corked _socket', () => {
+  it('shows in bufferedAmount what it keeps', async (t) => {
+    const { server, client } = await openPair(t);
+    server._socket.cork();
+    server.send('kept');
+    assert.strictEqual(server.bufferedAmount, 6);
+    server._socket.uncork();
+    assert.strictEqual(String((await once(client, 'message'))[0]), 'kept');
+    assert.strictEqual(server.bufferedAmount, 0);
+  });
+});
+
 describe('writing to _socket', () => {
   it('keeps its order with messages', async (t) => {
     const { server, frames } = await openToRawPeer(t);

@@ -335,6 +335,26 @@ describe('the options of send', () => {
     ]);
   });
 
+  it('do not count where they are inherited', async (t) => {
+    class Options {
+      get binary() {
+        return true;
+      }
+
+      get fin() {
+        return false;
+      }
+    }
+    const { client, server } = await openPair(t);
+    const received = collect(server, 'message', 2);
+    client.send('text', new Options());
+    client.send('text', Object.create({ binary: true }));
+    assert.deepStrictEqual(
+      (await received).map(([, isBinary]) => isBinary),
+      [false, false]
+    );
+  });
+
   it('say whether the message is binary', async (t) => {
     const { client, server } = await openPair(t);
     const received = collect(server, 'message', 2);

@@ -239,7 +239,8 @@ class Outbox {
   /** How many bytes wait that ws would have had to keep as well. */
   get waiting() {
     // What an idle socket is given, the kernel has at once; only behind a backlog does it wait.
-    if (this.writesAtOnce && this.socket._writableState.length === 0) return 0;
+    const { corked, length } = this.socket._writableState;
+    if (this.writesAtOnce && length === 0 && corked === 0) return 0;
     return this.bytes;
   }
 

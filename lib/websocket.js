@@ -297,6 +297,10 @@ class WebSocket extends EventEmitter {
 
 /** Puts what a caller of `send()` asks for, be it `undefined`, in the place of the defaults. */
 function overrule(resolved, options, deflates) {
+  // What other objects inherit does not count.
+  if (typeof options === 'object' && Object.getPrototypeOf(options) !== Object.prototype) {
+    options = { ...options };
+  }
   const { binary, compress, fin, mask } = options;
   // `in`, with a name that is written out, costs next to nothing; `hasOwn` is a call.
   const has = typeof options === 'object' ? options : NO_OPTIONS;
