@@ -288,10 +288,9 @@ impl Remote {
                 state.is_stalled = true;
                 return Reading::Done(state.list(has_news));
             }
-            let room = if is_paused {
-                scratch.get_mut(..CHUNK).unwrap_or_default()
-            } else if self.ready.has_room() {
-                &mut *scratch
+            let room = if self.ready.has_room() {
+                let most = if is_paused { CHUNK } else { scratch.len() };
+                scratch.get_mut(..most).unwrap_or_default()
             } else if state.arrived.is_empty() {
                 let size = A_LITTLE.min(scratch.len());
                 scratch.get_mut(..size).unwrap_or_default()
