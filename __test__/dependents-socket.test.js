@@ -344,6 +344,28 @@ describe('reading from _socket', () => {
   });
 });
 
+describe('a method that was replaced for all sockets', () => {
+  for (const method of ['write', 'push']) {
+    it(`is called by those of WebSockets: ${method}()`, async (t) => {
+      const inherited = net.Socket.prototype[method];
+      const isOwn = Object.hasOwn(net.Socket.prototype, method);
+      const passed = [];
+      net.Socket.prototype[method] = function (data, ...args) {
+        passed.push(Buffer.from(data ?? ''));
+        return inherited.call(this, data, ...args);
+      };
+      t.after(() => {
+        if (isOwn) net.Socket.prototype[method] = inherited;
+        else delete net.Socket.prototype[method];
+      });
+      const { server, client } = await openPair(t);
+      server.send('seen by others');
+      await once(client, 'message');
+      assert.ok(Buffer.concat(passed).includes('seen by others'));
+    });
+  }
+});
+
 describe('a corked _socket', () => {
   it('shows in bufferedAmount what it keeps', async (t) => {
     const { server, client } = await openPair(t);

@@ -246,13 +246,22 @@ const WATCHED = [
   'write'
 ];
 
+/** The methods of all sockets that pass the byte stream on, as they were when this package was loaded. */
+const PASSING = ['_write', '_writev', '_writeGeneric', 'push', 'read', 'write'].map((name) => [
+  name,
+  Inherited[name]
+]);
+
 /**
- * Whether a method was replaced through which the byte stream can be seen or changed.
+ * Whether a method was replaced, of this socket or of all, through which the byte stream can be seen or changed.
  *
  * @param {net.Socket} socket
  * @returns {boolean}
  */
 function isWatched(socket) {
+  for (let i = 0; i < PASSING.length; i++) {
+    if (Inherited[PASSING[i][0]] !== PASSING[i][1]) return true;
+  }
   return WATCHED.some((name) => Object.hasOwn(socket, name) && !isLeftover(socket, name));
 }
 
