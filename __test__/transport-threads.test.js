@@ -91,17 +91,24 @@ describe('OXWS_IO_THREADS', { skip }, () => {
           const wss = new WebSocketInChild.Server({ host: '127.0.0.1', port: 0 }, () => {
             // Before the first connection there are none.
             process.stdout.write(`${count()},`);
-            new WebSocketInChild(`ws://127.0.0.1:${wss.address().port}`).on('message', () => {
+            for (let i = 0; i < 6; i++) {
+              const client = new WebSocketInChild(`ws://127.0.0.1:${wss.address().port}`);
+              client.on('message', () => client.send('hello again'));
+            }
+          });
+          // What is sent first a thread need not send; when a later message has come back from all, all threads run.
+          const answered = new Set();
+          wss.on('connection', (ws) => {
+            ws.on('error', () => undefined);
+            ws.send('hello');
+            let messages = 0;
+            ws.on('message', () => {
+              if (++messages < 3) ws.send('hello');
+              else answered.add(ws);
+              if (answered.size < 6) return;
               process.stdout.write(`${count()}`);
               process.exit();
             });
-          });
-          // A reply means that its thread runs; with one connection for each, all do.
-          wss.on('connection', (ws) => {
-            const more = wss.clients.size < 6;
-            if (more) new WebSocketInChild(`ws://127.0.0.1:${wss.address().port}`);
-            ws.on('error', () => undefined);
-            if (!more) for (const client of wss.clients) client.send('hello');
           });
         },
         { OXWS_IO_THREADS: value }
