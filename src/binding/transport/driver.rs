@@ -409,15 +409,14 @@ impl Driver {
     /// the next turn of the loop, unless JavaScript has it flow before that.
     pub fn resume(&self, id: usize) -> bool {
         let has_input = self.with_link(id, |link| {
-            let was_paused = link.with_connection(|connection| connection.paused) == Some(true);
+            let was_paused =
+                link.with_connection(|connection| mem::take(&mut connection.paused)) == Some(true);
             link.stop(false);
             link.resumed = true;
             let waited = was_paused && link.paused_in != self.turn.get();
             if waited && link.input.is_none() && !link.discards {
-                // As long as the connection is paused its thread does not read, too.
                 link.input = self.take_waiting(link);
             }
-            link.with_connection(|connection| connection.paused = false);
             let has_input = match &link.input {
                 // The dispatch under way takes care of it.
                 Some(input) if !input.is_aside() => false,

@@ -163,8 +163,7 @@ impl Threads {
         news
     }
 
-    /// Takes what was read of a connection that is paused, and reads once behind it if that is less than `enough` (at most
-    /// [`CHUNK`]).
+    /// Takes what was read of a connection, and reads once behind it if that is less than `enough` (at most [`CHUNK`]).
     pub fn take_and_read(&self, remote: &Remote, enough: usize) -> Vec<u8> {
         let bytes = remote.take_and_read(enough);
         self.feed();

@@ -215,8 +215,8 @@ impl Remote {
         self.state().take_arrived(&self.ready)
     }
 
-    /// Takes what was read, and reads once behind it, so that it is a chunk of Node's at most; unless something was read and
-    /// that is `enough`. All under one lock: what the thread reads meanwhile comes behind.
+    /// Takes what was read and, if that is less than `enough`, reads once behind it, a chunk of Node's in all. Under one lock,
+    /// so that what the thread reads meanwhile comes behind that.
     pub(super) fn take_and_read(&self, enough: usize) -> Vec<u8> {
         let mut state = self.state();
         let mut bytes = state.take_arrived(&self.ready);
