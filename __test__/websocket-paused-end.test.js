@@ -7,7 +7,8 @@ const { once } = require('node:events');
 const { describe, it } = require('node:test');
 
 const { maskedFrame, frame } = require('./support/frames.js');
-const { openPair, openServer, startClient } = require('./support/pair.js');
+const { byThread } = require('./support/internals.js');
+const { openPair, openServer, startClient, turn } = require('./support/pair.js');
 const { connectRaw, serveRaw } = require('./support/raw-peer.js');
 
 const text = (string) => maskedFrame({ opcode: 1, payload: Buffer.from(string) });
@@ -29,7 +30,14 @@ const nextPaused = (wss) =>
     });
   });
 
-const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+/**
+ * Gives what was sent the time to be read ahead, of which no event tells: some turns of the loop, and where a thread reads
+ * also some time.
+ */
+async function readAhead() {
+  for (let i = 0; i < 10; i++) await turn();
+  if (byThread) await new Promise((resolve) => setTimeout(resolve, 100));
+}
 
 /** The ways in which a connection ends without a close frame: by the peer, or here. */
 const ENDS = {
@@ -91,7 +99,7 @@ describe('a connection that is paused before it has got what came with its hands
     const { socket: peer } = await connectRaw(t, wss, { follow: bytes.subarray(0, 12) });
     const { ws, log, closed } = await paused;
     peer.write(bytes.subarray(12));
-    await later(30);
+    await readAhead();
     ws.terminate();
     await closed;
     assert.deepStrictEqual(log, ['one message that comes in two parts']);
@@ -117,9 +125,11 @@ describe('a connection that is paused by the listener of a message', () => {
           ws.once('message', () => ws.pause());
           client.send('first');
           await once(ws, 'message');
-          await later(10);
-          for (const message of more) client.send(message);
-          await later(20);
+          await turn();
+          await Promise.all(
+            more.map((message) => new Promise((sent) => client.send(message, sent)))
+          );
+          await readAhead();
           end(client._socket, ws);
           await closed;
           assert.deepStrictEqual(

@@ -86,14 +86,14 @@ function dispatch(id, event, detail) {
  * socket's handle, as in Node, which must not get another store by being told so again.
  */
 function storesOf(handle) {
-  return Object.getOwnPropertySymbols(handle).map((symbol) => [symbol, handle[symbol]]);
+  return Object.getOwnPropertySymbols(handle).map((symbol) => handle[symbol]);
 }
 
+/** Puts them back. What came since comes behind, and has no store then. */
 function putStores(handle, stores) {
   const symbols = Object.getOwnPropertySymbols(handle);
   for (let i = 0; i < symbols.length; i++) {
-    const value = i < stores.length ? stores[i][1] : undefined;
-    if (handle[symbols[i]] !== value) handle[symbols[i]] = value;
+    if (handle[symbols[i]] !== stores[i]) handle[symbols[i]] = stores[i];
   }
 }
 

@@ -370,14 +370,11 @@ impl Driver {
             let (event, detail, was_told) = match (ending, input) {
                 (Ending::Peer, None) => (EOF, 0, &mut threaded.told_end),
                 (Ending::Peer, Some(left)) if left.has_room() => (EOF, 1, &mut threaded.told_end),
-                (Ending::WriteError(errno), None) => (WRITE_ERROR, errno, told_error),
-                (Ending::Error(errno), None) => (ERROR, errno, told_error),
-                // Nobody may ever ask for what is left.
-                (Ending::WriteError(errno), Some(_)) if is_paused => {
-                    (WRITE_ERROR, errno, told_error)
-                }
-                (Ending::Error(errno), Some(_)) if is_paused => (ERROR, errno, told_error),
-                (_, Some(_)) => return None,
+                // While it is paused nobody may ever ask for what is left.
+                (Ending::Peer, Some(_)) => return None,
+                (_, Some(_)) if !is_paused => return None,
+                (Ending::Error(errno), _) => (ERROR, errno, told_error),
+                (Ending::WriteError(errno), _) => (WRITE_ERROR, errno, told_error),
             };
             (!mem::replace(was_told, true)).then_some((event, detail))
         });
