@@ -25,4 +25,9 @@ const byThread =
   process.env.OXWS_TRANSPORT === 'threads' &&
   'a thread reads when it likes, not when the loop does';
 
-module.exports = { byThread, closeCodeOf, directory, entry, isOxws: name === 'oxws', lib };
+/** Why a test is skipped that depends on when a write gets on, if there is a reason. */
+const byNode =
+  (name !== 'oxws' || process.env.OXWS_TRANSPORT === 'stream' || process.platform === 'win32') &&
+  'Node writes, and looks at how far it is only when the time is up';
+
+module.exports = { byNode, byThread, closeCodeOf, directory, entry, isOxws: name === 'oxws', lib };
