@@ -17,6 +17,7 @@ const {
   openPair,
   openServer,
   startClient,
+  turn,
   urlOf
 } = require('./support/pair.js');
 const { connectRaw, serveRaw } = require('./support/raw-peer.js');
@@ -238,6 +239,40 @@ describe('messages of different connections', () => {
     await done;
 
     assert.deepStrictEqual(log, Array(4).fill(['client', 'server']).flat());
+  });
+
+  it('come and go in the same turns each time, while the loop does not wait', async (t) => {
+    const { client, server } = await openPair(t);
+    let turns = 0;
+    const log = [];
+    server.on('message', (data) => server.send(data));
+    client.on('message', (data) => log.push([String(data), turns]));
+    client.on('close', (code) => log.push([code, turns]));
+    await turn();
+    for (let i = 0; i < 20; i++) {
+      turns = 0;
+      client.send(`message ${i}`);
+      while (log.length === i) {
+        await turn();
+        turns++;
+      }
+    }
+    assert.deepStrictEqual(
+      log,
+      Array.from({ length: 20 }, (_, i) => [`message ${i}`, 1])
+    );
+
+    turns = 0;
+    server.send('last');
+    server.terminate();
+    while (log.length < 22) {
+      await turn();
+      turns++;
+    }
+    assert.deepStrictEqual(log.slice(20), [
+      ['last', 0],
+      [1006, 2]
+    ]);
   });
 
   it('keep the async context that each connection was made in', async (t) => {

@@ -63,6 +63,7 @@ pub struct Library {
     idle: Kind,
     async_init: unsafe extern "C" fn(Loop, RawHandle, TurnCallback) -> c_int,
     async_send: PlainStatus,
+    backend_timeout: unsafe extern "C" fn(Loop) -> c_int,
     poll_init: unsafe extern "C" fn(Loop, RawHandle, c_int) -> c_int,
     poll_start: unsafe extern "C" fn(RawHandle, c_int, PollCallback) -> c_int,
     close: unsafe extern "C" fn(RawHandle, Plain),
@@ -120,6 +121,7 @@ impl Library {
                 },
                 async_init: symbol(c"uv_async_init")?,
                 async_send: symbol(c"uv_async_send")?,
+                backend_timeout: symbol(c"uv_backend_timeout")?,
                 poll_init: symbol(c"uv_poll_init")?,
                 poll_start: symbol(c"uv_poll_start")?,
                 close: symbol(c"uv_close")?,
@@ -142,6 +144,12 @@ impl Library {
     /// that for the end without reading again. Since 1.52 they do not.
     pub fn takes_hanging_up_for_end(&self) -> bool {
         self.version < 0x01_34_00
+    }
+
+    /// Whether the loop, in this turn, does not wait for input or output: somebody wants the next turn at once.
+    pub fn does_not_wait(&self) -> bool {
+        // SAFETY: the loop is this thread's.
+        unsafe { (self.backend_timeout)(self.event_loop) == 0 }
     }
 
     fn kind(&self, turn: Turn) -> &Kind {

@@ -11,6 +11,7 @@ use slab::Slab;
 use super::arena::Arena;
 use super::hub::Hub;
 use super::link::{Link, Pump, NONE};
+use super::pace::Pace;
 use super::polled::Polled;
 use super::threaded::Pool;
 use super::turns::Turns;
@@ -68,6 +69,8 @@ pub struct Driver {
     /// Counts the turns of the loop.
     pub(super) turn: Cell<u32>,
     pub(super) turns: RefCell<Option<Turns>>,
+    /// Who reads and writes while the loop does not wait.
+    pub(super) pace: Pace,
     /// Where connections hang in the loop, if that is the driver.
     hub: RefCell<Option<Rc<Hub>>>,
     /// The I/O threads, if there are to be any.
@@ -113,6 +116,7 @@ impl Driver {
             is_flush_put_off: Cell::new(false),
             turn: Cell::new(0),
             turns: RefCell::new(None),
+            pace: Pace::default(),
             hub: RefCell::new(None),
             pool: RefCell::new(None),
             library: RefCell::new(None),
@@ -182,13 +186,14 @@ impl Driver {
         };
         let link = entry.insert(Link::new(pump, receiver, masked, serial));
         match &mut link.pump {
-            Pump::Thread(_) => self.make_ready(id, link),
-            Pump::Loop(polled) if has_more => {
-                polled.start(true);
+            pump if has_more => {
+                if let Pump::Loop(polled) = pump {
+                    polled.start(true);
+                }
                 self.first.borrow_mut().push((id, serial));
                 self.spin();
             }
-            Pump::Loop(_) => self.fresh.borrow_mut().push((id, serial)),
+            _ => self.fresh.borrow_mut().push((id, serial)),
         }
         self.queued.set(id, 0.0);
         Ok(id)
@@ -213,6 +218,7 @@ impl Driver {
         match (link.pump, self.pool()) {
             (Pump::Loop(mut polled), _) => polled.connection.drain(),
             (Pump::Thread(threaded), Some(pool)) => {
+                self.pace.leave(&threaded);
                 if let Some(mut connection) = pool.close(&threaded) {
                     connection.drain();
                 }
@@ -438,6 +444,12 @@ impl Driver {
             has_input
         });
         has_input == Some(true)
+    }
+
+    /// See [`Library::does_not_wait`].
+    pub(super) fn does_not_wait(&self) -> bool {
+        let library = self.library.borrow();
+        library.as_ref().is_some_and(|it| it.does_not_wait())
     }
 
     /// See [`Library::takes_hanging_up_for_end`].

@@ -182,12 +182,13 @@ impl Driver {
 
     /// Notes for which connections somebody waits.
     fn find_urgent(&self, count: usize, links: &mut Slab<Link>) {
-        if self.control.get(URGENT) == Some(0) {
+        let are_all = self.pace.is_kept();
+        if self.control.get(URGENT) == Some(0) && !are_all {
             return;
         }
         for index in 0..count {
             let (id, _) = self.record(index);
-            if self.control.get(FIRST_RECORD + index * RECORD + 3) == Some(0) {
+            if !are_all && self.control.get(FIRST_RECORD + index * RECORD + 3) == Some(0) {
                 continue;
             }
             if let Some(Pump::Thread(threaded)) = links.get_mut(id).map(|link| &mut link.pump) {

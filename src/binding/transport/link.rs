@@ -49,6 +49,10 @@ pub struct Link {
     pub is_busy: bool,
     /// In which turn of the loop, see [`super::driver::Driver`], it was paused.
     pub paused_in: u32,
+    /// In which turn of the loop JavaScript was told what the thread has read last.
+    pub heard_in: u32,
+    /// In which turn of the loop the JavaScript thread has read it last, in the place of its thread.
+    pub pumped_in: u32,
     /// JavaScript is being told of input right now, or ticks and microtasks that belong to that call are still running.
     pub is_told: bool,
     /// Its turn came meanwhile, because a listener runs the loop within itself.
@@ -82,6 +86,8 @@ impl Link {
             stopped: false,
             is_busy: false,
             paused_in: 0,
+            heard_in: u32::MAX,
+            pumped_in: u32::MAX,
             is_told: false,
             is_due: false,
             discards: false,

@@ -15,6 +15,7 @@ mod flush;
 mod hub;
 mod lent;
 mod link;
+mod pace;
 mod polled;
 mod tell;
 mod threaded;

@@ -17,7 +17,7 @@ const READ_SIZE: usize = 64 * 1024;
 /// So often has a connection filled such a read before it gets larger ones: then it is throughput that counts.
 const MANY_FULL_READS: u8 = 16;
 /// Reads of one connection before the others have their turn, and bytes: as much as libuv reads.
-const READS_PER_TURN: usize = 32;
+pub(super) const READS_PER_TURN: usize = 32;
 const BYTES_PER_TURN: usize = READS_PER_TURN * READ_SIZE;
 
 /// A connection that hangs in the loop.
@@ -38,11 +38,11 @@ pub struct Polled {
 }
 
 /// What the loop knows a connection as: its number, and as much of its serial as there is room for.
-fn token(id: usize, serial: u64) -> u64 {
+pub(super) fn token(id: usize, serial: u64) -> u64 {
     (serial << 32) | (id as u64 & u64::from(u32::MAX))
 }
 
-fn id_of(token: u64) -> usize {
+pub(super) fn id_of(token: u64) -> usize {
     token as u32 as usize
 }
 

@@ -15,14 +15,16 @@ use super::driver::Driver;
 use super::link::{Link, Pump};
 use super::tell::{EOF, ERROR, WRITABLE, WRITE_ERROR};
 use crate::binding::environment::Environment;
-use crate::reactor::threads::{Batch, Ending, Progress, Remote, Threads};
-use crate::reactor::uv::{self, Handle, Library};
-use crate::reactor::{Connection, Input, CHUNK};
+use crate::reactor::readiness::Ready;
+use crate::reactor::threads::{Batch, Ending, Progress, Pumped, Remote, Threads};
+use crate::reactor::uv::{self, Bell, Handle, Library};
+use crate::reactor::{are_readable, Connection, Input, CHUNK};
 
 /// The I/O threads of an environment and how they make themselves heard.
 pub struct Pool {
     // First: they are gone before the handle is that they ring.
     threads: Threads,
+    bell: Bell,
     handle: Handle<Listener>,
     /// How many connections keep the process alive.
     kept_alive: Cell<usize>,
@@ -55,14 +57,17 @@ impl Pool {
         let environment = Rc::clone(environment);
         let handle = Handle::woken(library, Listener { environment })?;
         handle.keep_alive(false);
-        // SAFETY: only the threads ring, and they have ended when `threads` is dropped, before `handle` is.
+        // SAFETY: only the threads ring this, and they have ended when `threads` is dropped, before `handle` is.
         let bell = unsafe { handle.bell() };
+        // SAFETY: it is dropped with this, before `handle` is.
+        let own_bell = unsafe { handle.bell() };
         let threads = Threads::start(count, library.takes_hanging_up_for_end(), move || {
             bell.ring()
         })?;
         let batches = (0..threads.count()).map(|_| Batch::default()).collect();
         Ok(Self {
             threads,
+            bell: own_bell,
             handle,
             kept_alive: Cell::new(0),
             listed: Cell::default(),
@@ -100,10 +105,10 @@ impl Pool {
             shown: 0,
             is_due: false,
             is_urgent: true,
-            is_new: true,
             keeps_alive: Cell::new(false),
             counts: Cell::new(false),
             told_end: false,
+            watched: Cell::new(Ready::NOTHING),
         };
         self.keep_alive(&threaded, true);
         Ok(threaded)
@@ -161,6 +166,30 @@ impl Pool {
         self.threads.take_and_read(&threaded.remote, enough)
     }
 
+    /// See [`Threads::step_in`] and [`Threads::step_back`].
+    pub fn step(&self, is_in: bool) {
+        if is_in {
+            self.threads.step_in();
+        } else {
+            self.threads.step_back();
+        }
+    }
+
+    /// See [`Threads::pump`].
+    pub fn pump(&self, threaded: &Threaded, room: &mut [u8]) -> Pumped {
+        self.threads.pump(&threaded.remote, room)
+    }
+
+    /// See [`Threads::read`].
+    pub fn read(&self, threaded: &Threaded) {
+        self.threads.read(&threaded.remote);
+    }
+
+    /// Has the listed told in the next poll phase of the loop.
+    pub fn ring(&self) {
+        self.bell.ring();
+    }
+
     /// Goes on reading. Returns whether there is something to tell already.
     pub fn resume(&self, threaded: &Threaded) -> bool {
         self.threads.resume(&threaded.remote);
@@ -183,18 +212,35 @@ pub struct Threaded {
     /// Somebody waits for what is sent in the flush under way, or it is the first that is sent: written here, right behind the
     /// handshake, so that a peer that answers that cannot be first.
     pub is_urgent: bool,
-    /// Nobody has looked yet what has arrived.
-    is_new: bool,
     keeps_alive: Cell<bool>,
     /// Whether it counts among those that keep the process alive.
     counts: Cell<bool>,
     told_end: bool,
+    /// What the JavaScript thread watches it for.
+    pub watched: Cell<Ready>,
 }
 
 impl Threaded {
     /// Uses the connection itself. What is handed over may still be under way.
     pub fn with<T>(&self, body: impl FnOnce(&mut Connection) -> T) -> Option<T> {
         self.remote.with(body)
+    }
+
+    /// Whether something has arrived, read by its thread or not.
+    pub fn has_arrived(&self) -> bool {
+        let is_readable = self.with(|it| are_readable(&[it.socket()]) == [true]);
+        // In this order: the thread may read it meanwhile.
+        is_readable == Some(true) || self.remote.has_news()
+    }
+
+    /// See [`Remote::wants`].
+    pub fn wants(&self) -> (Ready, bool) {
+        self.remote.wants()
+    }
+
+    /// See [`Remote::end`].
+    pub fn end(&self) {
+        self.remote.end();
     }
 
     /// See [`Remote::stop`].
@@ -257,6 +303,8 @@ impl Driver {
     /// Tells JavaScript what the threads have listed.
     fn tell_listed(&self, environment: &Environment) {
         let Some(pool) = self.pool() else { return };
+        self.read_first(environment);
+        self.pump_due(environment);
         let listed = pool.threads.take_ready(pool.listed.take());
         for &(id, serial) in &listed {
             self.tell_news(environment, &pool, id, serial);
@@ -301,31 +349,24 @@ impl Driver {
         if let Some(queued) = progress {
             self.dispatch(id, WRITABLE, i32::from(queued > 0));
         }
+        let turn = self.turn.get();
         if has_input && self.is_current(id, serial) {
+            self.with_link(id, |link| link.heard_in = turn);
             self.tell_input(environment, id, serial);
         }
-        if is_over && has_input && !is_reset {
-            // It would be read in the next turn of the loop.
-            self.with_link(id, |link| {
-                if link.serial == serial {
-                    self.make_ready(id, link);
-                }
-            });
-        } else if is_over {
-            self.tell_end(id, serial);
+        if !is_over {
+            return;
         }
-    }
-
-    /// Looks, on this thread, what had arrived before the connection was taken over: it is told in the next turn of the
-    /// loop, as it is without threads, and not whenever the thread comes to it.
-    pub(super) fn look(&self, pool: &Pool, id: usize, serial: u64) {
-        let is_new =
-            self.with_threaded(id, serial, |threaded, _, _| mem::take(&mut threaded.is_new));
-        if is_new == Some(true) {
-            let mut scratch = self.scratch();
-            self.with_threaded(id, serial, |threaded, _, _| {
-                pool.threads.look(&threaded.remote, &mut scratch);
-            });
+        let is_early = self.with_link(id, |link| {
+            // It would be read in the next turn of the loop.
+            let is_early = link.serial == serial && link.heard_in == turn && !is_reset;
+            if is_early {
+                self.make_ready(id, link);
+            }
+            is_early
+        });
+        if is_early == Some(false) {
+            self.tell_end(id, serial);
         }
     }
 
@@ -349,7 +390,9 @@ impl Driver {
     pub fn read_behind(&self, id: usize) -> Vec<u8> {
         let bytes = self.with_link(id, |link| match (&link.pump, self.pool()) {
             (Pump::Thread(threaded), Some(pool)) => {
-                let mut bytes = pool.take_and_read(threaded, CHUNK);
+                // Else this thread reads in time, if it was to be read.
+                let enough = if self.pace.is_kept() { 0 } else { CHUNK };
+                let mut bytes = pool.take_and_read(threaded, enough);
                 if bytes.len() > CHUNK {
                     bytes.truncate(CHUNK);
                     threaded.with(|connection| connection.reset_on_close());
@@ -363,7 +406,7 @@ impl Driver {
 
     /// Tells how the connection has ended, once, and only when there is nothing before that; unless the peer has ended
     /// and JavaScript is merely slow.
-    fn tell_end(&self, id: usize, serial: u64) {
+    pub(super) fn tell_end(&self, id: usize, serial: u64) {
         let told = self.with_threaded(id, serial, |threaded, input, told_error| {
             let ending = threaded.remote.ending()?;
             let is_paused = threaded.with(|connection| connection.paused) == Some(true);

@@ -71,6 +71,7 @@ impl uv::Owner for Turner {
                 driver.last_copy.borrow_mut().forget();
                 driver.find_first();
                 driver.find_refused();
+                driver.keep_pace();
             }
             Turn::Check => {
                 driver.turn.set(driver.turn.get().wrapping_add(1));
@@ -101,10 +102,19 @@ impl Driver {
             },
             _ => None,
         };
-        let (fresh, sockets): (Vec<_>, Vec<_>) = fresh.iter().filter_map(of_fresh).unzip();
+        let (polled, sockets): (Vec<_>, Vec<_>) = fresh.iter().filter_map(of_fresh).unzip();
         let are_ready = are_readable(&sockets);
         drop(links);
-        for ((id, serial), is_ready) in fresh.into_iter().zip(are_ready) {
+        for &(id, serial) in &fresh {
+            let has_arrived = self.with_link(id, |link| match &link.pump {
+                Pump::Thread(threaded) => link.serial == serial && threaded.has_arrived(),
+                Pump::Loop(_) => false,
+            });
+            if has_arrived == Some(true) {
+                self.first.borrow_mut().push((id, serial));
+            }
+        }
+        for ((id, serial), is_ready) in polled.into_iter().zip(are_ready) {
             self.with_link(id, |link| {
                 if let Pump::Loop(polled) = &mut link.pump {
                     polled.start(is_ready);
@@ -129,7 +139,12 @@ impl Driver {
             let hung_up = self.with_link(id, |link| {
                 link.with_connection(|connection| connection.has_hung_up())
             });
-            self.read(environment, id, serial, hung_up.flatten() == Some(true));
+            let hung_up = hung_up.flatten() == Some(true);
+            if self.pool().is_some() {
+                self.pump(environment, id, serial, hung_up);
+                continue;
+            }
+            self.read(environment, id, serial, hung_up);
             self.read_early.borrow_mut().push((id, serial));
         }
     }
@@ -184,10 +199,7 @@ impl Driver {
                 self.tell_input(environment, id, serial);
             }
             match pool {
-                Some(pool) => {
-                    self.look(&pool, id, serial);
-                    self.tell_news(environment, &pool, id, serial);
-                }
+                Some(pool) => self.tell_news(environment, &pool, id, serial),
                 None => self
                     .with_link(id, |link| link.watch(false))
                     .unwrap_or_default(),

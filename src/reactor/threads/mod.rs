@@ -19,10 +19,21 @@ use std::thread::{self, JoinHandle};
 use super::CHUNK;
 use super::{Connection, LastCopy};
 use ready::Ready;
-use remote::Reading;
 pub use remote::{Ending, News, Progress, Remote};
+use remote::{Reading, Until};
 pub use worker::Batch;
 use worker::Worker;
+
+/// What [`Threads::pump`] has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pumped {
+    /// As much as there was room for.
+    More,
+    /// All there was.
+    All,
+    /// Nothing, or an end, or no more than may be read now.
+    Nothing,
+}
 
 /// A set of I/O threads. They end when it is dropped.
 pub struct Threads {
@@ -133,11 +144,36 @@ impl Threads {
         }
     }
 
-    /// Reads, on this thread, what is there already. It becomes news, but is not listed.
-    pub fn look(&self, remote: &Remote, scratch: &mut [u8]) {
-        if let Reading::Starved(_) = remote.read(scratch, true) {
-            self.worker(remote.id).read(remote.id);
+    /// This thread reads and writes in the place of the threads, with [`Threads::pump`]: it looks for what is ready after
+    /// this call, and calls it again before each further look. The threads come to a connection only if this thread
+    /// has not called for some time.
+    pub fn step_in(&self) {
+        self.ready.step(true);
+    }
+
+    /// The threads read and write again. What is ready, but not read, is to be given to them after this call, with
+    /// [`Threads::read`].
+    pub fn step_back(&self) {
+        self.ready.step(false);
+    }
+
+    /// Writes what waits and reads once, on this thread. It becomes news, but is not listed.
+    pub fn pump(&self, remote: &Remote, room: &mut [u8]) -> Pumped {
+        remote.drain();
+        match remote.read(room, Until::Once) {
+            Reading::Full(_) => Pumped::More,
+            Reading::Short(_) => Pumped::All,
+            Reading::Done(_) => Pumped::Nothing,
+            Reading::Starved(_) => {
+                self.worker(remote.id).read(remote.id);
+                Pumped::Nothing
+            }
         }
+    }
+
+    /// Has its thread read a connection.
+    pub fn read(&self, remote: &Remote) {
+        self.worker(remote.id).read(remote.id);
     }
 
     /// Goes on reading, if reading had stopped.

@@ -1,7 +1,7 @@
 //! What the threads of a reactor have to tell, and how much of it waits.
 
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// How much may be read and not taken, of all connections together.
@@ -17,6 +17,8 @@ pub struct Ready {
     held: AtomicUsize,
     /// Whether a thread has stopped reading because of that.
     is_starved: AtomicBool,
+    /// Counts, by twos, the rounds in which who uses the threads acts in their place; odd while it does.
+    steps: AtomicU64,
 }
 
 impl Ready {
@@ -26,6 +28,7 @@ impl Ready {
             bell: Box::new(bell),
             held: AtomicUsize::new(0),
             is_starved: AtomicBool::new(false),
+            steps: AtomicU64::new(0),
         }
     }
 
@@ -47,6 +50,18 @@ impl Ready {
     pub(super) fn take(&self, room: Vec<(usize, u64)>) -> Vec<(usize, u64)> {
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         mem::replace(&mut list, room)
+    }
+
+    /// Who uses the threads begins a round in their place, or does not act in their place any more.
+    pub(super) fn step(&self, is_in: bool) {
+        let next = (self.steps.load(Ordering::SeqCst) | 1).wrapping_add(1);
+        self.steps.store(next | u64::from(is_in), Ordering::SeqCst);
+    }
+
+    /// Which of its rounds who uses the threads is in, if it acts in their place.
+    pub(super) fn round(&self) -> Option<u64> {
+        let steps = self.steps.load(Ordering::SeqCst);
+        (steps & 1 == 1).then_some(steps)
     }
 
     /// How much is held.

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ready::Ready;
-use crate::reactor::{Connection, LastCopy, Read, CHUNK};
+use crate::reactor::{readiness, Connection, LastCopy, Read, CHUNK};
 
 /// How much of one connection is read ahead of the thread that uses it.
 const READ_AHEAD: usize = 256 * 1024;
@@ -196,6 +196,16 @@ impl Remote {
         is_over || !state.arrived.is_empty()
     }
 
+    /// What there is to wait for, and whether it has news that are listed, or about to be.
+    pub fn wants(&self) -> (readiness::Ready, bool) {
+        let state = self.state();
+        let wanted = state.connection.as_ref().map(|it| readiness::Ready {
+            read: it.wants_to_read() && state.arrived.len() < state.enough(),
+            write: it.wants_to_write(),
+        });
+        (wanted.unwrap_or_default(), state.is_listed)
+    }
+
     /// How many bytes were read and taken, and how many of the `handed` bytes and others were written or wait.
     pub fn counters(&self, handed: u64) -> (u64, u64) {
         let state = self.state();
@@ -208,6 +218,15 @@ impl Remote {
             read.saturating_sub(state.arrived.len() as u64),
             written + waiting,
         )
+    }
+
+    /// Takes what was read for all that the peer sends.
+    pub fn end(&self) {
+        self.with(|connection| {
+            if connection.wants_to_read() {
+                connection.end();
+            }
+        });
     }
 
     /// Takes what was read, paused or not.
@@ -260,13 +279,14 @@ impl Remote {
         self.with(|connection| connection.socket().as_raw_fd())
     }
 
-    /// Reads what there is. Where the socket is known to have ended (`to_the_end`), a read that does not fill the room
-    /// is not the last.
-    pub(super) fn read(&self, scratch: &mut [u8], to_the_end: bool) -> Reading {
+    /// Reads what there is, as far as `until` says.
+    pub(super) fn read(&self, scratch: &mut [u8], until: Until) -> Reading {
+        let to_the_end = until == Until::End;
         let mut has_news = false;
         loop {
             let mut guard = self.state();
             let state = &mut *guard;
+            let enough = state.enough();
             let Some(connection) = &mut state.connection else {
                 return Reading::Done(false);
             };
@@ -274,11 +294,6 @@ impl Remote {
                 return Reading::Done(state.list(has_news));
             }
             let is_paused = connection.paused;
-            let enough = match (is_paused, state.is_stopped) {
-                (false, _) => READ_AHEAD,
-                (true, false) => A_LITTLE,
-                (true, true) => 0,
-            };
             if state.arrived.len() >= enough {
                 if to_the_end && state.arrived.is_empty() {
                     // As with Node's sockets, that much is noticed.
@@ -308,8 +323,19 @@ impl Remote {
                     }
                     self.ready.add_held(count);
                     has_news = true;
-                    if count < room.len() && !to_the_end {
-                        return Reading::Done(state.list(true));
+                    let is_full = count == room.len();
+                    if is_full && until == Until::Once {
+                        return Reading::Full(state.list(true));
+                    }
+                    if !is_full && !to_the_end {
+                        let has_enough = is_paused && state.arrived.len() >= enough;
+                        let is_listed = state.list(true);
+                        return if has_enough {
+                            // As with Node's sockets, the end is not looked for.
+                            Reading::Done(is_listed)
+                        } else {
+                            Reading::Short(is_listed)
+                        };
                     }
                 }
                 Read::Nothing => return Reading::Done(state.list(has_news)),
@@ -387,8 +413,23 @@ fn drain(connection: &mut Connection) {
     }
 }
 
-/// The outcome of [`Remote::read`]; both say whether the connection is to be listed among those with news.
+/// How far [`Remote::read`] goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// One read.
+    Once,
+    /// A read that does not fill the room.
+    Empty,
+    /// The end: the socket is known to have ended.
+    End,
+}
+
+/// The outcome of [`Remote::read`]; all say whether the connection is to be listed among those with news.
 pub(super) enum Reading {
+    /// There may be more.
+    Full(bool),
+    /// There was no more just now.
+    Short(bool),
     /// Nothing is to be done before the next event of this connection.
     Done(bool),
     /// Too much waits to be taken, of all connections together.
@@ -408,6 +449,16 @@ impl State {
             } else {
                 0
             },
+        }
+    }
+
+    /// When so much waits to be taken, no more is read.
+    fn enough(&self) -> usize {
+        let is_paused = self.connection.as_ref().is_some_and(|it| it.paused);
+        match (is_paused, self.is_stopped) {
+            (false, _) => READ_AHEAD,
+            (true, false) => A_LITTLE,
+            (true, true) => 0,
         }
     }
 

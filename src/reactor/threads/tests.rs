@@ -8,6 +8,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::mpsc::{channel, Receiver};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use super::ready::MOST_HELD;
 use super::remote::A_LITTLE;
@@ -183,6 +184,49 @@ fn what_arrives_is_news_until_it_is_taken() {
 }
 
 #[test]
+fn a_thread_leaves_reading_to_who_has_stepped_in() {
+    let rig = Rig::new(1);
+    let (remote, mut peer) = rig.open(0);
+    // It may have waited long enough now and then.
+    let was_left = (0..50).any(|_| {
+        rig.threads.step_in();
+        peer.write_all(b"for whom").unwrap();
+        thread::sleep(Duration::from_micros(500));
+        let was_left = !remote.has_news();
+        rig.threads.pump(&remote, &mut [0; 100]);
+        assert_eq!(rig.threads.take_arrived(&remote), b"for whom");
+        was_left
+    });
+    assert!(was_left);
+}
+
+#[test]
+fn a_thread_goes_on_when_who_has_stepped_in_does_not_come_again() {
+    let rig = Rig::new(1);
+    let (remote, mut peer) = rig.open(0);
+    rig.threads.step_in();
+    peer.write_all(b"left alone").unwrap();
+    assert_eq!(rig.receive(&remote, 10), b"left alone");
+    rig.threads.step_in();
+    peer.write_all(b"and again").unwrap();
+    assert_eq!(rig.receive(&remote, 9), b"and again");
+}
+
+#[test]
+fn a_thread_has_everything_back_when_who_has_stepped_in_steps_back() {
+    let rig = Rig::new(1);
+    let (remote, mut peer) = rig.open(0);
+    for _ in 0..200 {
+        rig.threads.step_in();
+        peer.write_all(b"early").unwrap();
+        rig.threads.step_back();
+        rig.threads.read(&remote);
+        peer.write_all(b"late").unwrap();
+        assert_eq!(rig.receive(&remote, 9), b"earlylate");
+    }
+}
+
+#[test]
 fn what_is_there_already_can_be_looked_at() {
     let rig = Rig::new(1);
     let (ours, mut peer) = UnixStream::pair().unwrap();
@@ -190,7 +234,8 @@ fn what_is_there_already_can_be_looked_at() {
     peer.shutdown(Shutdown::Write).unwrap();
     let connection = Connection::duplicate(ours.as_raw_fd()).unwrap();
     let remote = rig.threads.open(0, 1, false, connection).unwrap();
-    rig.threads.look(&remote, &mut [0; 1000]);
+    rig.threads.pump(&remote, &mut [0; 1000]);
+    rig.threads.pump(&remote, &mut [0; 1000]);
     let news = rig.threads.take_news(&remote, 0, usize::MAX);
     assert_eq!(news.arrived, b"early");
     assert!(news.is_over);
