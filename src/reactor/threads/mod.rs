@@ -171,7 +171,7 @@ impl Threads {
         }
     }
 
-    /// Has its thread read a connection.
+    /// Has its thread read and write a connection.
     pub fn read(&self, remote: &Remote) {
         self.worker(remote.id).read(remote.id);
     }

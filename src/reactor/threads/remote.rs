@@ -196,14 +196,21 @@ impl Remote {
         is_over || !state.arrived.is_empty()
     }
 
-    /// What there is to wait for, and whether it has news that are listed, or about to be.
+    /// What there is to wait for, and whether it has news that are listed, or about to be. Where there is enough, reading
+    /// stops with this, until it is resumed.
     pub fn wants(&self) -> (readiness::Ready, bool) {
-        let state = self.state();
-        let wanted = state.connection.as_ref().map(|it| readiness::Ready {
-            read: it.wants_to_read() && state.arrived.len() < state.enough(),
-            write: it.wants_to_write(),
-        });
-        (wanted.unwrap_or_default(), state.is_listed)
+        let mut state = self.state();
+        let Some(connection) = &state.connection else {
+            return (readiness::Ready::NOTHING, false);
+        };
+        let (reads, writes) = (connection.wants_to_read(), connection.wants_to_write());
+        let has_enough = state.arrived.len() >= state.enough();
+        state.is_stalled |= has_enough;
+        let wanted = readiness::Ready {
+            read: reads && !has_enough,
+            write: writes,
+        };
+        (wanted, state.is_listed)
     }
 
     /// How many bytes were read and taken, and how many of the `handed` bytes and others were written or wait.

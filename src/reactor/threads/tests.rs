@@ -227,6 +227,50 @@ fn a_thread_has_everything_back_when_who_has_stepped_in_steps_back() {
 }
 
 #[test]
+fn writing_goes_on_when_who_has_stepped_in_steps_back() {
+    const LENGTH: usize = 4_000_000;
+    let rig = Rig::new(1);
+    let (remote, mut peer) = rig.open(0);
+    let timeout = Some(Duration::from_secs(20));
+    peer.set_read_timeout(timeout).unwrap();
+    rig.threads.step_in();
+    remote.with(|connection| connection.send(&[IoSlice::new(&vec![7; LENGTH])]));
+    let mut bytes = vec![0; LENGTH];
+    let mut count = 0;
+    while LENGTH - count > remote.with(|it| it.queued()).unwrap() {
+        count += peer.read(&mut bytes[count..]).unwrap();
+    }
+    // The thread hears now that there is room, and does nothing.
+    thread::sleep(Duration::from_millis(1));
+    rig.threads.step_in();
+    rig.threads.step_back();
+    rig.threads.read(&remote);
+    peer.read_exact(&mut bytes[count..]).unwrap();
+    assert!(bytes.iter().all(|byte| *byte == 7));
+}
+
+#[test]
+fn reading_that_has_stopped_while_somebody_has_stepped_in_can_be_resumed() {
+    const LENGTH: usize = 1_000_000;
+    let rig = Rig::new(1);
+    let (remote, peer) = rig.open(0);
+    rig.threads.step_in();
+    let writer = write_aside(peer, LENGTH);
+    while remote.wants().0.read {
+        rig.threads.pump(&remote, &mut vec![0; CHUNK]);
+    }
+    thread::sleep(Duration::from_millis(1));
+    rig.threads.step_in();
+    rig.threads.step_back();
+    let mut count = 0;
+    while count < LENGTH {
+        count += rig.threads.take_news(&remote, 0, usize::MAX).arrived.len();
+        thread::yield_now();
+    }
+    drop(writer);
+}
+
+#[test]
 fn what_is_there_already_can_be_looked_at() {
     let rig = Rig::new(1);
     let (ours, mut peer) = UnixStream::pair().unwrap();

@@ -71,7 +71,7 @@ enum Order {
     Open(Arc<Remote>),
     Close(usize),
     Send(Batch),
-    /// Go on reading a connection.
+    /// Go on reading and writing a connection.
     Read(usize),
     /// Go on reading what there was no room for.
     ReadStarved,
@@ -190,7 +190,7 @@ impl Worker {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the reading of a connection go on.
+    /// Has the reading and writing of a connection go on.
     pub(super) fn read(&self, id: usize) {
         self.order(Order::Read(id));
         self.wake();
@@ -278,7 +278,7 @@ impl Worker {
             }
             drop(desk);
 
-            happened.extend(to_read.drain(..).map(|remote| (remote, What::READ)));
+            happened.extend(to_read.drain(..).map(|remote| (remote, What::ALL)));
             postponed.sort_out(self.ready.round(), &mut happened);
             for (remote, what) in happened.drain(..) {
                 let pump = AssertUnwindSafe(|| self.pump(&remote, what, &mut scratch, &mut news));
@@ -367,9 +367,10 @@ struct What {
 }
 
 impl What {
-    const READ: Self = Self {
+    /// Whatever there may be.
+    const ALL: Self = Self {
         readable: true,
-        writable: false,
+        writable: true,
         ends: true,
     };
 
