@@ -13,7 +13,7 @@ use slab::Slab;
 
 use super::driver::Driver;
 use super::link::{Link, Pump};
-use super::polled::{id_of, token, READS_PER_TURN};
+use super::polled::READS_PER_TURN;
 use super::threaded::Threaded;
 use crate::binding::environment::Environment;
 use crate::reactor::readiness::{Event, Readiness, Ready};
@@ -44,6 +44,17 @@ struct Due {
     hung_up: bool,
 }
 
+impl Due {
+    fn new(id: usize, link: &Link, hung_up: bool) -> Self {
+        let serial = link.serial;
+        Self {
+            id,
+            serial,
+            hung_up,
+        }
+    }
+}
+
 impl Pace {
     /// Whether the JavaScript thread reads and writes now.
     pub fn is_kept(&self) -> bool {
@@ -70,11 +81,9 @@ impl Pace {
     /// Those connections for which there is something to do, in the order in which that has come.
     fn find_due(&self, links: &Slab<Link>) -> io::Result<Vec<Due>> {
         let mut readiness = self.readiness.borrow_mut();
-        if readiness.is_none() {
-            *readiness = Some(Readiness::new()?);
-        }
-        let Some(readiness) = readiness.as_mut() else {
-            return Ok(Vec::new());
+        let readiness = match &mut *readiness {
+            Some(readiness) => readiness,
+            none => none.insert(Readiness::new()?),
         };
         let mut due: Vec<Due> = Vec::new();
         for (id, link) in links {
@@ -82,27 +91,19 @@ impl Pace {
                 continue;
             };
             let (wanted, has_news) = threaded.wants();
-            watch(readiness, threaded, token(id, link.serial), wanted)?;
+            watch(readiness, threaded, id, wanted)?;
             if has_news {
                 // Its thread has come to it before this one.
-                due.push(Due {
-                    id,
-                    serial: link.serial,
-                    hung_up: false,
-                });
+                due.push(Due::new(id, link, false));
             }
         }
         let mut events = self.events.borrow_mut();
         readiness.collect(&mut events)?;
         for Event { token, hung_up, .. } in events.drain(..) {
-            let id = id_of(token);
+            let id = usize::try_from(token).unwrap_or(usize::MAX);
             match due.iter_mut().find(|due| due.id == id) {
                 Some(due) => due.hung_up = hung_up,
-                None => due.extend(links.get(id).map(|link| Due {
-                    id,
-                    serial: link.serial,
-                    hung_up,
-                })),
+                None => due.extend(links.get(id).map(|link| Due::new(id, link, hung_up))),
             }
         }
         Ok(due)
@@ -116,13 +117,13 @@ fn of_thread(link: &Link) -> Option<&Threaded> {
     }
 }
 
-fn watch(readiness: &Readiness, threaded: &Threaded, token: u64, wanted: Ready) -> io::Result<()> {
+fn watch(readiness: &Readiness, threaded: &Threaded, id: usize, wanted: Ready) -> io::Result<()> {
     let watched = threaded.watched.get();
     if watched == wanted {
         return Ok(());
     }
     threaded.watched.set(wanted);
-    let changed = threaded.with(|it| readiness.change(it.socket(), token, watched, wanted));
+    let changed = threaded.with(|it| readiness.change(it.socket(), id as u64, watched, wanted));
     changed.unwrap_or(Ok(()))
 }
 
@@ -147,12 +148,8 @@ impl Driver {
         }
         let due = self.pace.find_due(&links).unwrap_or_else(|_| {
             // The kernel would not tell, so it is to be tried.
-            let all = links.iter().map(|(id, link)| Due {
-                id,
-                serial: link.serial,
-                hung_up: false,
-            });
-            all.collect()
+            let all = links.iter();
+            all.map(|(id, link)| Due::new(id, link, false)).collect()
         });
         if due.is_empty() {
             return;

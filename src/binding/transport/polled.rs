@@ -38,11 +38,11 @@ pub struct Polled {
 }
 
 /// What the loop knows a connection as: its number, and as much of its serial as there is room for.
-pub(super) fn token(id: usize, serial: u64) -> u64 {
+fn token(id: usize, serial: u64) -> u64 {
     (serial << 32) | (id as u64 & u64::from(u32::MAX))
 }
 
-pub(super) fn id_of(token: u64) -> usize {
+fn id_of(token: u64) -> usize {
     token as u32 as usize
 }
 

@@ -390,9 +390,12 @@ impl Driver {
     pub fn read_behind(&self, id: usize) -> Vec<u8> {
         let bytes = self.with_link(id, |link| match (&link.pump, self.pool()) {
             (Pump::Thread(threaded), Some(pool)) => {
-                // Else this thread reads in time, if it was to be read.
-                let enough = if self.pace.is_kept() { 0 } else { CHUNK };
-                let mut bytes = pool.take_and_read(threaded, enough);
+                let mut bytes = if self.pace.is_kept() {
+                    // This thread reads in time what is to be read.
+                    pool.take_arrived(threaded)
+                } else {
+                    pool.take_and_read(threaded, CHUNK)
+                };
                 if bytes.len() > CHUNK {
                     bytes.truncate(CHUNK);
                     threaded.with(|connection| connection.reset_on_close());

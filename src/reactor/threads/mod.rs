@@ -4,6 +4,7 @@
 //! when connections have news: bytes that arrived, progress in writing, an end, an error. Where the order of things
 //! matters it acts itself, under the connection's lock: it sends, pauses, takes back. So it never waits for an answer.
 
+mod postponed;
 mod ready;
 mod remote;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
+use super::postponed::Postponed;
 use super::ready::Ready;
 use super::remote::{Reading, Remote, Until};
 use crate::protocol::mask_frames;
@@ -28,9 +29,6 @@ const MOST_KEPT: usize = 2 * 1024 * 1024;
 const MOST_SPARE: usize = 2;
 /// The token of the waker; connections have their numbers.
 const WAKER: Token = Token(usize::MAX);
-
-/// So long a thread waits for who has stepped in for it.
-const PATIENCE: Duration = Duration::from_millis(10);
 
 /// The end of a chain of frames.
 const NONE: usize = usize::MAX;
@@ -251,7 +249,7 @@ impl Worker {
         let mut happened = Vec::new();
         let mut to_read = Vec::new();
         let mut news = Vec::new();
-        let mut postponed = Postponed::default();
+        let mut postponed = Postponed::new();
         while !self.stops.load(Ordering::SeqCst) {
             // In this order: what is ordered after the look finds a thread that is to be woken.
             self.is_waiting.store(true, Ordering::SeqCst);
@@ -279,7 +277,7 @@ impl Worker {
             drop(desk);
 
             happened.extend(to_read.drain(..).map(|remote| (remote, What::ALL)));
-            postponed.sort_out(self.ready.round(), &mut happened);
+            postponed.sort_out(self.ready.round(), Instant::now(), &mut happened);
             for (remote, what) in happened.drain(..) {
                 let pump = AssertUnwindSafe(|| self.pump(&remote, what, &mut scratch, &mut news));
                 // A panic over one connection is no reason to lose the others.
@@ -380,38 +378,6 @@ impl What {
             readable: event.is_readable() || ends,
             writable: event.is_writable() || event.is_error(),
             ends,
-        }
-    }
-}
-
-/// What a thread does not do because who uses it does, unless that takes too long.
-#[derive(Default)]
-struct Postponed {
-    happened: Vec<(Arc<Remote>, What)>,
-    /// The round in which that was postponed, and when the first of it was.
-    since: Option<(u64, Instant)>,
-}
-
-impl Postponed {
-    /// When to look again.
-    fn timeout(&self) -> Option<Duration> {
-        (!self.happened.is_empty()).then_some(PATIENCE)
-    }
-
-    /// Leaves in `happened` what is to be done now.
-    fn sort_out(&mut self, round: Option<u64>, happened: &mut Vec<(Arc<Remote>, What)>) {
-        if self.since.is_some_and(|(since, _)| Some(since) != round) {
-            // Whoever has begun another round, or stepped back, has found what became ready before.
-            *self = Self::default();
-        }
-        let Some(round) = round else { return };
-        self.happened.append(happened);
-        if self.happened.is_empty() {
-            return;
-        }
-        let (_, begin) = *self.since.get_or_insert((round, Instant::now()));
-        if begin.elapsed() >= PATIENCE {
-            *happened = mem::take(self).happened;
         }
     }
 }
