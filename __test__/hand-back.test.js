@@ -6,7 +6,6 @@ const { describe, test } = require('node:test');
 
 const { takeUncaughtExceptions } = require('./support/exceptions');
 const frames = require('./support/frames');
-const { byThread } = require('./support/internals');
 const { openPair, openServer, startClient } = require('./support/pair');
 const { connectRaw, floodRaw, serveRaw } = require('./support/raw-peer');
 
@@ -158,7 +157,7 @@ describe('What was read of a paused WebSocket', () => {
   const lengthsOf = (...payloads) =>
     payloads.map((payload) => frames.text(payload, { mask: true }).length);
 
-  test('goes to its socket in the chunks in which it came', { skip: byThread }, async (t) => {
+  test('goes to its socket in the chunks in which it came', async (t) => {
     const { ws } = await openWithChunks(t);
     const lengths = [];
     ws._socket.on('data', (chunk) => lengths.push(chunk.length));
@@ -169,7 +168,7 @@ describe('What was read of a paused WebSocket', () => {
     assert.deepEqual(lengths, lengthsOf('first', 'second', 'third'));
   });
 
-  test('does so also when the peer has ended meanwhile', { skip: byThread }, async (t) => {
+  test('does so also when the peer has ended meanwhile', async (t) => {
     const { ws, socket } = await openWithChunks(t);
     socket.end();
     while (!ws._socket._readableState.ended) await new Promise(setImmediate);
@@ -180,7 +179,7 @@ describe('What was read of a paused WebSocket', () => {
     assert.deepEqual(lengths, lengthsOf('first', 'second', 'third'));
   });
 
-  test('waits there, in order, when a listener has enough', { skip: byThread }, async (t) => {
+  test('waits there, in order, when a listener has enough', async (t) => {
     const { ws } = await openWithChunks(t);
     const { _socket: socket } = ws;
     const lengths = [];
@@ -199,7 +198,7 @@ describe('What was read of a paused WebSocket', () => {
     assert.deepEqual(lengths, lengthsOf('first', 'second', 'third'));
   });
 
-  test('is delivered although a listener of its socket throws', { skip: byThread }, async (t) => {
+  test('is delivered although a listener of its socket throws', async (t) => {
     const { ws } = await openWithChunks(t);
     const seen = [];
     ws.on('message', (data) => seen.push(String(data)));

@@ -19,7 +19,7 @@ const heedsWhenDestroyed = new Readable({ read() {} }).destroy().pause().isPause
 describe('the end of a connection whose messages come each in a turn of its own', () => {
   const options = { allowSynchronousEvents: false };
 
-  it('is noticed while messages wait', { skip: byThread }, async (t) => {
+  it('is noticed while messages wait', async (t) => {
     const { client, server } = await openPair(t, { client: options });
     const states = [];
     client.on('message', () => states.push(client.readyState));
@@ -74,7 +74,7 @@ describe('the end of a connection whose messages come each in a turn of its own'
     assert.deepStrictEqual(seen, sent);
   });
 
-  it('delivers all that has come with the handshake', { skip: byThread }, async (t) => {
+  it('delivers all that has come with the handshake', async (t) => {
     // More than Node reads at once, so it reads again right away.
     const payloads = ['first', 'second', 'x'.repeat(70_000)];
     const follow = Buffer.concat(payloads.map((payload) => frame({ payload })));
@@ -118,35 +118,31 @@ describe('a connection that a listener terminates', () => {
   });
 });
 
-describe(
-  'a connection that is terminated while a large message is on its way',
-  { skip: byThread },
-  () => {
-    /** How long the messages are that a server delivers that terminates at the pong. */
-    async function lengthsOf(t, frames) {
-      const wss = await openServer(t, { allowSynchronousEvents: false });
-      const [[server], peer] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
-      const lengths = [];
-      server.on('pong', () => server.terminate());
-      server.on('message', (data) => lengths.push(data.length));
-      peer.socket.write(Buffer.concat(frames.map(maskedFrame)));
-      await closeOf(server);
-      return lengths;
-    }
-
-    const pong = { opcode: OPCODE.PONG };
-    const large = { payload: Buffer.alloc(70_000, 'large') };
-
-    it('delivers it, for it was read ahead', async (t) => {
-      assert.deepStrictEqual(await lengthsOf(t, [pong, { payload: 'small' }, large]), [5, 70_000]);
-    });
-
-    it('does not when the receiver has nothing else to do until the socket closes', async (t) => {
-      const expected = heedsWhenDestroyed ? [] : [70_000];
-      assert.deepStrictEqual(await lengthsOf(t, [pong, large]), expected);
-    });
+describe('a connection that is terminated while a large message is on its way', () => {
+  /** How long the messages are that a server delivers that terminates at the pong. */
+  async function lengthsOf(t, frames) {
+    const wss = await openServer(t, { allowSynchronousEvents: false });
+    const [[server], peer] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
+    const lengths = [];
+    server.on('pong', () => server.terminate());
+    server.on('message', (data) => lengths.push(data.length));
+    peer.socket.write(Buffer.concat(frames.map(maskedFrame)));
+    await closeOf(server);
+    return lengths;
   }
-);
+
+  const pong = { opcode: OPCODE.PONG };
+  const large = { payload: Buffer.alloc(70_000, 'large') };
+
+  it('delivers it, for it was read ahead', async (t) => {
+    assert.deepStrictEqual(await lengthsOf(t, [pong, { payload: 'small' }, large]), [5, 70_000]);
+  });
+
+  it('does not when the receiver has nothing else to do until the socket closes', async (t) => {
+    const expected = heedsWhenDestroyed ? [] : [70_000];
+    assert.deepStrictEqual(await lengthsOf(t, [pong, large]), expected);
+  });
+});
 
 describe('a paused connection', () => {
   /** Pauses a client, to which the server then sends a close frame that it can have read. */
@@ -167,18 +163,14 @@ describe('a paused connection', () => {
     assert.deepStrictEqual([code, String(reason)], [1000, 'read ahead']);
   });
 
-  it(
-    'has read it also when it is resumed and terminated in one turn',
-    { skip: byThread },
-    async (t) => {
-      const client = await pauseBeforeClose(t);
-      client.resume();
-      client.terminate();
-      const [code, reason] = await closeOf(client);
+  it('has read it also when it is resumed and terminated in one turn', async (t) => {
+    const client = await pauseBeforeClose(t);
+    client.resume();
+    client.terminate();
+    const [code, reason] = await closeOf(client);
 
-      assert.deepStrictEqual([code, String(reason)], [1000, 'read ahead']);
-    }
-  );
+    assert.deepStrictEqual([code, String(reason)], [1000, 'read ahead']);
+  });
 
   it('loses it when it is resumed after that', async (t) => {
     const client = await pauseBeforeClose(t);
@@ -189,7 +181,7 @@ describe('a paused connection', () => {
     assert.strictEqual(code, heedsWhenDestroyed ? 1006 : 1000);
   });
 
-  it('notices the end of its peer, if nothing came before that', { skip: byThread }, async (t) => {
+  it('notices the end of its peer, if nothing came before that', async (t) => {
     const { client, server } = await openPair(t);
     client.pause();
     server.terminate();
@@ -198,7 +190,7 @@ describe('a paused connection', () => {
     assert.strictEqual(code, 1006);
   });
 
-  it('has not read what comes in the turn it is terminated in', { skip: byThread }, async (t) => {
+  it('has not read what comes in the turn it is terminated in', async (t) => {
     const { client, server } = await openPair(t);
     client.pause();
     server.close(1000, 'too late');
@@ -210,7 +202,7 @@ describe('a paused connection', () => {
 });
 
 describe('a connection that was reset', () => {
-  const skip = byThread || (process.platform !== 'linux' && 'resets travel differently');
+  const skip = process.platform !== 'linux' && 'resets travel differently';
 
   /** What a client tells whose server leaves when `meanwhile` was done. */
   async function logOf(t, options, meanwhile) {
@@ -238,7 +230,7 @@ describe('a connection that was reset', () => {
     assert.deepStrictEqual(await logOf(t), ['last', isEnd ? 'end' : 'ECONNRESET']);
   });
 
-  it('does so too if it was paused meanwhile', { skip }, async (t) => {
+  it('does so too if it was paused meanwhile', { skip: skip || byThread }, async (t) => {
     const log = await logOf(t, {}, (client) => client.pause());
     assert.deepStrictEqual(log, isEnd ? ['last', 'end'] : ['ECONNRESET', 'last']);
   });

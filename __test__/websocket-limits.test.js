@@ -5,7 +5,6 @@ const { once } = require('node:events');
 const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
-const { byThread } = require('./support/internals.js');
 const { duplexPair } = require('./support/duplex-pair.js');
 const { FrameReader } = require('./support/frame-reader.js');
 const { OPCODE, frame, maskedFrame } = require('./support/frames.js');
@@ -294,7 +293,7 @@ describe('maxBufferedChunks', () => {
     server.terminate();
   });
 
-  it('counts chunks one by one that come while messages wait', { skip: byThread }, async (t) => {
+  it('counts chunks one by one that come while messages wait', async (t) => {
     const { server, socket } = await openToRawPeer(t, {
       allowSynchronousEvents: false,
       maxBufferedChunks: 3

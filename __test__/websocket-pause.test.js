@@ -9,12 +9,11 @@ const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
 const { OPCODE, closePayload, maskedFrame } = require('./support/frames.js');
-const { byThread } = require('./support/internals.js');
 const { openPair, openServer, urlOf } = require('./support/pair.js');
 const { connectRaw } = require('./support/raw-peer.js');
 const { startWorker } = require('./support/worker.js');
 
-describe('messages read while their connection was paused', { skip: byThread }, () => {
+describe('messages read while their connection was paused', () => {
   /** A paused client, and three messages that it has read, each in a chunk of its own. */
   async function openPaused(t) {
     const { client, server } = await openPair(t);

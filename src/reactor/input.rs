@@ -76,6 +76,13 @@ impl Input {
         Self::new(Bytes::Aside(bytes), length, high_water)
     }
 
+    /// Input in memory of its own that the receiver is not to be told yet.
+    pub fn waiting(bytes: Vec<u8>, high_water: usize) -> Box<Self> {
+        let mut input = Self::aside(bytes, high_water);
+        input.wait();
+        Box::new(input)
+    }
+
     fn new(bytes: Bytes, length: usize, high_water: usize) -> Self {
         let first = length.min(CHUNK);
         let mut later = VecDeque::new();

@@ -14,7 +14,7 @@ use slab::Slab;
 use super::driver::Driver;
 use super::link::{Link, Pump};
 use super::polled::READS_PER_TURN;
-use super::threaded::Threaded;
+use super::threaded::{Pool, Threaded};
 use crate::binding::environment::Environment;
 use crate::reactor::readiness::{Event, Readiness, Ready};
 use crate::reactor::threads::Pumped;
@@ -191,6 +191,7 @@ impl Driver {
             return;
         }
         let mut pumped = Pumped::More;
+        let mut is_aside = false;
         for _ in 0..READS_PER_TURN {
             let mut scratch = self.scratch();
             let room = scratch.get_mut(..CHUNK).unwrap_or_default();
@@ -198,22 +199,47 @@ impl Driver {
                 let has_room = link.input.as_deref().is_none_or(Input::has_room);
                 let is_due = link.serial == serial && has_room && !link.is_told;
                 let threaded = of_thread(link).filter(|_| is_due)?;
-                Some(pool.pump(threaded, room))
+                let outcome = pool.pump(threaded, room);
+                Some((outcome, self.put_aside(&pool, link)))
             });
             drop(scratch);
             let Some(Some(outcome)) = outcome else {
                 return;
             };
             self.tell_news(environment, &pool, id, serial);
-            pumped = outcome;
-            if pumped != Pumped::More {
+            (pumped, is_aside) = outcome;
+            if pumped != Pumped::More || is_aside {
                 break;
             }
         }
         let ends = hung_up && pumped == Pumped::All && self.takes_hanging_up_for_end();
         if ends && self.is_current(id, serial) {
-            self.with_link(id, |link| of_thread(link).map(Threaded::end));
-            self.tell_end(id, serial);
+            let is_looked_for = self.with_link(id, |link| {
+                // A stream of Node's that has read ahead enough does not look for the end.
+                let is_looked_for = !(is_aside && link.is_full());
+                of_thread(link).filter(|_| is_looked_for).map(Threaded::end)
+            });
+            if is_looked_for.flatten().is_some() {
+                self.tell_end(id, serial);
+            }
         }
+    }
+
+    /// What was read of a connection that is paused is a chunk of its own. Says whether it is paused.
+    fn put_aside(&self, pool: &Pool, link: &mut Link) -> bool {
+        let Some(threaded) = of_thread(link) else {
+            return false;
+        };
+        let is_paused = threaded.with(|connection| connection.paused) == Some(true);
+        if !is_paused || link.discards {
+            return is_paused;
+        }
+        let bytes = pool.take_arrived(threaded);
+        match &mut link.input {
+            _ if bytes.is_empty() => {}
+            Some(input) => input.append(&bytes, false),
+            none => *none = Some(Input::waiting(bytes, self.high_water)),
+        }
+        is_paused
     }
 }

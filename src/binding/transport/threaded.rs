@@ -380,9 +380,7 @@ impl Driver {
         if bytes.is_empty() {
             return None;
         }
-        let mut input = Input::aside(bytes, self.high_water);
-        input.wait();
-        Some(Box::new(input))
+        Some(Input::waiting(bytes, self.high_water))
     }
 
     /// What has arrived on a connection that is paused and is being destroyed: as much as Node would have read. The loop has
