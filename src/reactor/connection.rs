@@ -1,9 +1,10 @@
 //! One connection: its socket, and what it still has to write. It does not know who drives it, the loop or a thread.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use super::backlog::{Backlog, LastCopy};
+use super::descriptors;
 use super::outgoing::{send, Sent};
 
 /// The outcome of [`Connection::read`].
@@ -39,13 +40,7 @@ pub struct Connection {
 impl Connection {
     /// Takes a duplicate of `descriptor`, which stays its owner's.
     pub fn duplicate(descriptor: RawFd) -> io::Result<Self> {
-        // SAFETY: the call takes no pointers and refuses what is not an open descriptor.
-        let copy = unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 0) };
-        if copy < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the descriptor was just made, and nobody else knows it.
-        let socket = unsafe { OwnedFd::from_raw_fd(copy) };
+        let socket = descriptors::duplicate(descriptor)?;
         Ok(Self {
             backlog: None,
             paused: false,

@@ -5,6 +5,8 @@ mod backlog;
 #[cfg(unix)]
 mod connection;
 #[cfg(unix)]
+mod descriptors;
+#[cfg(unix)]
 pub mod fan_out;
 mod inbound;
 #[cfg(unix)]
