@@ -101,8 +101,9 @@ mod tests {
                 rooms.push(room());
             }
         }
-        // From 64 to 1,024, and then on.
-        assert!(rooms.len() <= 3, "{rooms:?}");
         assert!(*rooms.last().unwrap() >= 1024, "{rooms:?}");
+        // It may have been 256 before: another test makes descriptors, too.
+        let steps = rooms.windows(2);
+        assert!(steps.into_iter().all(|it| it[1] >= 4 * it[0]), "{rooms:?}");
     }
 }
