@@ -295,10 +295,15 @@ class WebSocket extends EventEmitter {
   }
 }
 
+/** Whether an object inherits nothing but what all objects do. A look at a property first saves V8 a call for the second. */
+function isPlain(object) {
+  return object.constructor === Object && Object.getPrototypeOf(object) === Object.prototype;
+}
+
 /** Puts what a caller of `send()` asks for, be it `undefined`, in the place of the defaults. */
 function overrule(resolved, options, deflates) {
   // What other objects inherit does not count.
-  if (typeof options === 'object' && Object.getPrototypeOf(options) !== Object.prototype) {
+  if (typeof options === 'object' && !isPlain(options)) {
     options = { ...options };
   }
   const { binary, compress, fin, mask } = options;
