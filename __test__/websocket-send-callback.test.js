@@ -15,6 +15,7 @@ const {
   turn,
   urlOf
 } = require('./support/pair.js');
+const { isOxws } = require('./support/internals.js');
 const { connectRaw } = require('./support/raw-peer.js');
 
 /**
@@ -29,6 +30,10 @@ async function openToSilentPeer(t, options) {
   peer.socket.pause();
   return { server, peer };
 }
+
+/** Whether messages of one turn are one write for Node, which forgets it as a whole. */
+const isGathered =
+  isOxws && (process.env.OXWS_TRANSPORT === 'stream' || process.platform === 'win32');
 
 /** Whether Node calls a write cancelled, and not done, that it was busy with when its socket was destroyed. */
 async function isCancelledByNode(t) {
@@ -186,6 +191,64 @@ describe('the callback of send', () => {
     for (const error of others) assert.strictEqual(error.message, 'write ECANCELED');
     assert.strictEqual(others.length === 1, await isCancelledByNode(t));
   });
+
+  for (const isDestroyed of [false, true]) {
+    const name = isDestroyed ? 'its socket is destroyed with an error' : 'it is terminated';
+
+    it(`waits, and so does bufferedAmount, until ${name} and the loop closes handles`, async (t) => {
+      const { server } = await openToSilentPeer(t);
+      const log = [];
+      /** How much waits, and how many bytes behind the large message are known to be there. */
+      const note = (what) => log.push(`${what}: ${waits() ? 'as before' : server.bufferedAmount}`);
+      let before = 0;
+      const waits = () => server.bufferedAmount === before;
+      const noteResult = (what) => (error) => {
+        note(error === null || error.code === 'ECANCELED' ? what : `${what}, ${error.code}`);
+      };
+      server.send(Buffer.alloc(16 * 1024 * 1024), noteResult('large'));
+      for (let i = 0; i < 10; i++) await turn();
+      server.send('1', noteResult('1'));
+      server.send('without a callback');
+      server.send('2', (error) => {
+        noteResult('2')(error);
+        process.nextTick(note, 'tick of 2');
+      });
+      server.send('without a callback');
+      for (let i = 0; i < 10; i++) await turn();
+      before = server.bufferedAmount;
+      const { _socket: socket } = server;
+      const reason = Object.assign(new Error('destroyed'), { code: 'REASON' });
+      const { code } = isDestroyed ? reason : { code: 'ERR_STREAM_DESTROYED' };
+      socket.on('error', () => note('error of the socket'));
+      socket.on('close', () => note('close of the socket'));
+      const closed = closeOf(server);
+      // The loop closes handles behind the immediates of the same turn.
+      await turn();
+      if (isDestroyed) socket.destroy(reason);
+      else server.terminate();
+      assert.strictEqual(socket.writableLength, before);
+      note('at once');
+      process.nextTick(note, 'tick');
+      setImmediate(note, 'next turn');
+      await closed;
+      note('close');
+      await turn();
+
+      const rest = 2 * (2 + 'without a callback'.length) + 3;
+      assert.deepStrictEqual(log, [
+        'at once: as before',
+        ...(isDestroyed ? ['error of the socket: as before'] : []),
+        'tick: as before',
+        `large: ${rest + 3}`,
+        `1, ${code}: ${isGathered ? 0 : rest}`,
+        `2, ${code}: ${isGathered ? 0 : 2 + 'without a callback'.length}`,
+        'tick of 2: 0',
+        'close of the socket: 0',
+        'close: 0',
+        'next turn: 0'
+      ]);
+    });
+  }
 
   it('may send again', async (t) => {
     const { client, server } = await openPair(t);

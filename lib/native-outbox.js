@@ -123,7 +123,7 @@ class NativeOutbox {
    */
   get waiting() {
     if (!this.isShown && queued[this.id] > 0) this.showBacklog();
-    return this.socket._writableState.ending ? this.backlog() : 0;
+    return this.socket._writableState.ending && !this.isSettled ? this.backlog() : 0;
   }
 
   /** Has the socket's writable state count the backlog, as if the socket held it itself. */
@@ -131,19 +131,21 @@ class NativeOutbox {
     this.isShown = true;
     const state = this.socket._writableState;
     let own = state.length;
+    const shown = () => (state.ending && !this.isSettled ? 0 : this.backlog());
     Object.defineProperty(state, 'length', {
       configurable: true,
       enumerable: true,
       // A stream that ends looks only at what it holds itself; `_final` waits for the rest.
-      get: () => (state.ending ? own : own + this.backlog()),
+      get: () => own + shown(),
       set: (length) => {
-        own = state.ending ? length : length - this.backlog();
+        own = length - shown();
       }
     });
   }
 
   backlog() {
-    if (this.isMoved || this.isSettled || queued[this.id] === 0) return 0;
+    if (this.isSettled) return this.lost;
+    if (this.isMoved || queued[this.id] === 0) return 0;
     return queued[this.id] + (control[COUNT] > 0 && this.inFlush === flush ? this.collected : 0);
   }
 
@@ -270,7 +272,7 @@ class NativeOutbox {
   wait(mark, callback) {
     if (this.waiters.length === 0 && this.inFlight <= this.written()) this.inFlight = mark;
     if (this.waiters === NOBODY) this.waiters = [];
-    this.waiters.push({ mark, callback: AsyncResource.bind(callback) });
+    this.waiters.push({ mark, callback: AsyncResource.bind(callback), error: null });
   }
 
   /** Everything was written, or nothing more will be: whoever waits is told. */
@@ -282,20 +284,35 @@ class NativeOutbox {
     this.tellWaiters();
   }
 
-  takeWaiters() {
-    const { waiters } = this;
-    this.waiters = NOBODY;
-    return waiters;
+  tellWaiters() {
+    this.tellEach((waiter) => waiter.callback(this.error));
   }
 
-  tellWaiters() {
-    const callbacks = this.takeWaiters().map((waiter) => waiter.callback);
-    callEach(callbacks, 0, this.error);
+  /** Tells whoever waits, and with each what ws would have kept until then counts as waiting no more. */
+  tellEach(tell) {
+    const { inFlight, sent, waiters } = this;
+    this.waiters = NOBODY;
+    const calls = waiters.map((waiter) => () => {
+      if (this.lost > 0) this.lost = sent - Math.max(waiter.mark, inFlight);
+      tell(waiter);
+    });
+    const end = () => {
+      this.lost = 0;
+    };
+    callEach([...calls, end], 0, null);
+  }
+
+  /** What waits will not be written. It counts as waiting until whoever waits is told. */
+  lose() {
+    const lost = this.backlog();
+    if (lost > 0 && !this.isShown) this.showBacklog();
+    this.isSettled = true;
+    this.lost = lost;
   }
 
   /** A write has failed. Whoever waits is told when the socket is destroyed because of it. */
   fail(error, written) {
-    this.isSettled = true;
+    this.lose();
     this.error = error;
     this.lostFrom = written;
   }
@@ -305,7 +322,21 @@ class NativeOutbox {
     if (this.isSettled) return;
     this.lostFrom = this.written();
     this.destroyedBy = this.socket._writableState.errored;
-    this.isSettled = true;
+    this.lose();
+  }
+
+  /** Whether somebody waits, or something counts as waiting, that is not told yet. */
+  hasAbandoned() {
+    return this.lost > 0 || this.waiters.length > 0;
+  }
+
+  /** The socket is destroyed, and knows what to tell those for whom it would have kept something. */
+  prepare() {
+    for (const waiter of this.waiters) {
+      if (waiter.mark <= this.inFlight) continue;
+      if (this.destroyedBy) waiter.error = this.destroyedBy;
+      else this.socket.write(EMPTY_BUFFER, (error) => (waiter.error = error));
+    }
   }
 
   /**
@@ -313,15 +344,10 @@ class NativeOutbox {
    * 22.9 as cancelled.
    */
   tellAbandoned() {
-    const calls = this.takeWaiters().map(({ mark, callback }) => {
-      if (mark <= this.inFlight) {
-        return () => callback(CANCELS ? systemError('write', constants.errno.ECANCELED) : null);
-      }
-      if (this.destroyedBy) return () => callback(this.destroyedBy);
-      // The socket knows what to tell.
-      return () => this.socket.write(EMPTY_BUFFER, callback);
+    this.tellEach(({ mark, callback, error }) => {
+      if (mark > this.inFlight) callback(error);
+      else callback(CANCELS ? systemError('write', constants.errno.ECANCELED) : null);
     });
-    callEach(calls, 0, null);
   }
 }
 
@@ -338,6 +364,8 @@ Object.assign(NativeOutbox.prototype, {
   /** Whether it is known what became of the backlog, and which error if one did. */
   isSettled: false,
   error: null,
+  /** How much of it counts as waiting although it will not be written. */
+  lost: 0,
   /** How much had been written when the connection broke or its socket was destroyed, and with which error. */
   lostFrom: Infinity,
   destroyedBy: null

@@ -111,13 +111,26 @@ const INSTEAD = {
   },
 
   _destroy(error, callback) {
-    const connection = this[kNative];
+    const { _handle: handle, [kNative]: connection } = this;
+    const { outbox } = connection;
     connection.close(error);
     Inherited._destroy.call(this, error, callback);
+    if (!outbox.hasAbandoned()) return;
     // After the socket's own `'error'` event.
-    nextTick(() => connection.outbox.tellAbandoned());
+    nextTick(() => outbox.prepare());
+    beforeClosed(handle, () => outbox.tellAbandoned());
   }
 };
+
+/**
+ * Calls `action` when the loop closes handles, before it tells that this one, which was just closed, is: then Node tells
+ * those who wait for something to be written.
+ */
+function beforeClosed(handle, action) {
+  // The last one that is closed is told first.
+  const later = new handle.constructor(HANDLE_OF_A_SOCKET);
+  later.close(action);
+}
 
 /** What is counted on both sides. */
 const COUNTED = {
@@ -135,8 +148,7 @@ const COUNTED = {
   writableLength() {
     const { outbox } = this[kNative];
     outbox.flush();
-    if (!outbox.isShown) outbox.showBacklog();
-    return 0;
+    return outbox.waiting;
   }
 };
 
@@ -222,6 +234,9 @@ Object.defineProperty(NativeSocket, 'writableNeedDrain', {
     return this.writableLength >= this.writableHighWaterMark;
   }
 });
+
+/** What `TCP` and `Pipe`, the classes of handles, are told to make: neither a server's nor a connecting one. */
+const HANDLE_OF_A_SOCKET = 0;
 
 /** Methods that Node's HTTP server leaves on a socket, as its class has them. */
 const LEFTOVERS = ['addListener', 'on', 'prependListener'];
