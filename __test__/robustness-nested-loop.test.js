@@ -3,27 +3,12 @@
 /** Listeners that run the event loop within themselves, to wait for something (the package `deasync` does that). */
 
 const assert = require('node:assert');
-const { spawnSync } = require('node:child_process');
-const fs = require('node:fs');
-const os = require('node:os');
-const path = require('node:path');
-const { after, describe, it } = require('node:test');
+const { describe, it } = require('node:test');
 
 const { runInChild } = require('./support/child.js');
+const { compile } = require('./support/compiled.js');
 
-const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'nested-loop-'));
-after(() => fs.rmSync(directory, { recursive: true }));
-
-/** Compiles the addon that does so, where there is a C compiler. */
-function compileAddon() {
-  const target = path.join(directory, 'nested-loop.node');
-  const source = path.join(__dirname, 'support', 'nested-loop.c');
-  const link = process.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : [];
-  const options = ['-shared', '-fPIC', ...link, '-o', target, source];
-  return spawnSync('cc', options, { stdio: 'inherit' }).status === 0 ? target : null;
-}
-
-const addon = process.platform === 'win32' ? null : compileAddon();
+const addon = compile('nested-loop', 'node');
 
 describe('A listener that runs the loop within itself', { skip: !addon && 'no C compiler' }, () => {
   const sizes = { small: 100, 'middle-sized': 1500, large: 4500 };

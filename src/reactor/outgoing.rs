@@ -22,7 +22,7 @@ pub fn send(socket: BorrowedFd, pieces: &[IoSlice]) -> io::Result<Sent> {
         let wanted: usize = batch.iter().map(|piece| piece.len()).sum();
         let count = match send_batch(socket, batch) {
             Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) if is_full(&error) => 0,
             Err(error) => return Err(error),
         };
         total += count;
@@ -31,6 +31,12 @@ pub fn send(socket: BorrowedFd, pieces: &[IoSlice]) -> io::Result<Sent> {
         }
     }
     Ok(Sent::All)
+}
+
+/// Whether the kernel may take it later. Short of memory it says that the socket can be written to, so it is asked again in the
+/// next turn of the loop, as by libuv.
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
 // A peer that is gone must be an error, not a signal. Where there is no such flag, Node and libuv see to that.
