@@ -152,8 +152,7 @@ class NativeConnection {
         break;
       case WRITABLE:
         this.noteActivity();
-        this.outbox.onProgress();
-        if (detail === 0) this.onDrained();
+        this.onProgress(detail === 0);
         break;
       case EOF:
         this.hasEnded = true;
@@ -319,13 +318,21 @@ class NativeConnection {
     }
   }
 
-  onDrained() {
-    const { socket, whenDrained } = this;
-    if (whenDrained !== null) {
-      this.whenDrained = null;
-      whenDrained();
+  /** A part of the backlog was written, or all of it: as in Node, `'drain'` comes before the callbacks. */
+  onProgress(isAll) {
+    const { outbox, socket } = this;
+    try {
+      if (isAll && !socket._writableState.ending) socket.emit('drain');
+    } finally {
+      outbox.onProgress();
+      if (isAll) this.takeWhenDrained()?.();
     }
-    socket.emit('drain');
+  }
+
+  takeWhenDrained() {
+    const { whenDrained } = this;
+    this.whenDrained = null;
+    return whenDrained;
   }
 
   /** As in Node, the callbacks of what is lost come first. */
@@ -333,6 +340,8 @@ class NativeConnection {
     const { outbox, socket } = this;
     outbox.fail(error, native.nativeCounters(this.id)[1]);
     nextTick(() => {
+      socket._writableState.errored ??= error;
+      socket._readableState.errored ??= error;
       try {
         outbox.tellWaiters();
       } finally {
@@ -349,10 +358,9 @@ class NativeConnection {
     outbox.flush();
     native.nativePause(this.id, true);
     const unsent = native.nativeUnsent(this.id);
-    outbox.isMoved = true;
     takeOff(socket);
-    if (unsent.length > 0) socket.write(unsent, (error) => outbox.settle(error));
-    else outbox.settle(null);
+    const whenDrained = this.takeWhenDrained();
+    outbox.move(unsent, (error) => whenDrained?.(error));
     attachOutbox(sender, socket);
     if (!this.isDiscarding) socket.on('data', this.onData);
     nextTick(() => this.leaveWhenIdle());
@@ -528,13 +536,14 @@ class NativeConnection {
   }
 
   forget() {
-    countBefore(this.socket, native.nativeClose(this.id));
+    const [read, written] = native.nativeClose(this.id);
+    countBefore(this.socket, [read, written + this.outbox.lostInFlight()]);
     connections[this.id] = undefined;
     this.receiver._connection = null;
   }
 
   /** The socket is being destroyed. */
-  close(error) {
+  close() {
     const { socket } = this;
     flushAll();
     this.outbox.flush();
@@ -555,8 +564,6 @@ class NativeConnection {
     }
     this.head = null;
     this.forget();
-    const { whenDrained } = this;
-    if (whenDrained !== null) whenDrained(error);
   }
 }
 

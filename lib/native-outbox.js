@@ -1,6 +1,7 @@
 'use strict';
 
 const { AsyncResource } = require('async_hooks');
+const net = require('net');
 const { constants } = require('os');
 
 const native = require('./native');
@@ -246,9 +247,17 @@ class NativeOutbox {
   }
 
   sendNow(front, frontSize, rest) {
+    const before = this.sent;
     native.nativeSendLarge(this.id, front, frontSize, rest);
     this.sent += frontSize + rest.length;
+    const written = this.written();
+    if (written >= before && written < this.sent) this.noteInFlight(written, this.sent);
     if (control[BROKEN] > 0) tellBroken();
+  }
+
+  /** With nothing else on its way, what ends at `mark` is what ws would be handing to the kernel now. */
+  noteInFlight(written, mark) {
+    if (this.inFlight <= written) this.inFlight = mark;
   }
 
   /** A part of the backlog was written. */
@@ -270,9 +279,42 @@ class NativeOutbox {
 
   /** A frame was not written when its callback was due. */
   wait(mark, callback) {
-    if (this.waiters.length === 0 && this.inFlight <= this.written()) this.inFlight = mark;
+    if (this.waiters.length === 0) this.noteInFlight(this.written(), mark);
     if (this.waiters === NOBODY) this.waiters = [];
     this.waiters.push({ mark, callback: AsyncResource.bind(callback), error: null });
+  }
+
+  /**
+   * From now on the socket writes, first the bytes that no kernel has taken, in pieces as ws has them: what is on its way,
+   * and what ends where somebody waits.
+   *
+   * @param {Buffer} unsent
+   * @param {(error?: Error|null) => void} whenWritten
+   */
+  move(unsent, whenWritten) {
+    const written = this.sent - unsent.length;
+    const { inFlight, socket, waiters } = this;
+    this.isMoved = true;
+    this.waiters = NOBODY;
+    let start = 0;
+    for (let i = 0; i < waiters.length; ) {
+      const end = Math.max(waiters[i].mark, inFlight) - written;
+      const callbacks = [];
+      for (; i < waiters.length && waiters[i].mark - written <= end; i++) {
+        callbacks.push(waiters[i].callback);
+      }
+      writeBeforeEnd(socket, unsent.subarray(start, end), (error) => callEach(callbacks, 0, error));
+      start = end;
+    }
+    const settle = (error) => {
+      try {
+        this.settle(error ?? null);
+      } finally {
+        whenWritten(error);
+      }
+    };
+    if (unsent.length > 0) writeBeforeEnd(socket, unsent.subarray(start), settle);
+    else settle(null);
   }
 
   /** Everything was written, or nothing more will be: whoever waits is told. */
@@ -325,6 +367,11 @@ class NativeOutbox {
     this.lose();
   }
 
+  /** How much of what is lost ws would have handed over: Node counts that as written. */
+  lostInFlight() {
+    return this.lost > 0 ? Math.max(0, this.inFlight - this.lostFrom) : 0;
+  }
+
   /** Whether somebody waits, or something counts as waiting, that is not told yet. */
   hasAbandoned() {
     return this.lost > 0 || this.waiters.length > 0;
@@ -335,7 +382,7 @@ class NativeOutbox {
     for (const waiter of this.waiters) {
       if (waiter.mark <= this.inFlight) continue;
       if (this.destroyedBy) waiter.error = this.destroyedBy;
-      else this.socket.write(EMPTY_BUFFER, (error) => (waiter.error = error));
+      else writeBeforeEnd(this.socket, EMPTY_BUFFER, (error) => (waiter.error = error));
     }
   }
 
@@ -370,6 +417,21 @@ Object.assign(NativeOutbox.prototype, {
   lostFrom: Infinity,
   destroyedBy: null
 });
+
+/** Writes what was sent before the socket was ended, if it was. */
+function writeBeforeEnd(socket, bytes, callback) {
+  const { _writableState: state } = socket;
+  if (!state.ending) {
+    socket.write(bytes, callback);
+    return;
+  }
+  state.ending = false;
+  try {
+    net.Socket.prototype.write.call(socket, bytes, callback);
+  } finally {
+    state.ending = true;
+  }
+}
 
 /** Hands over what was collected, and finds out which connections are broken. */
 function handOver() {

@@ -111,14 +111,28 @@ const INSTEAD = {
   },
 
   _destroy(error, callback) {
-    const { _handle: handle, [kNative]: connection } = this;
+    const { _handle: handle, _writableState: state, [kNative]: connection } = this;
     const { outbox } = connection;
-    connection.close(error);
+    connection.close();
+    const whenDrained = connection.takeWhenDrained();
+    const isEnding = whenDrained !== null;
+    // Whoever has ended the socket is told behind the others. For the stream a write is under way until then.
+    if (isEnding) state.writing = true;
     Inherited._destroy.call(this, error, callback);
-    if (!outbox.hasAbandoned()) return;
+    if (!isEnding && !outbox.hasAbandoned()) return;
+    let reason = error;
     // After the socket's own `'error'` event.
-    nextTick(() => outbox.prepare());
-    beforeClosed(handle, () => outbox.tellAbandoned());
+    nextTick(() => {
+      outbox.prepare();
+      if (isEnding) Inherited.end.call(this, (refusal) => (reason ??= refusal));
+    });
+    beforeClosed(handle, () => {
+      outbox.tellAbandoned();
+      if (isEnding) {
+        state.writing = false;
+        whenDrained(reason);
+      }
+    });
   }
 };
 
@@ -231,7 +245,7 @@ for (const [name, count] of Object.entries(COUNTED)) {
 
 Object.defineProperty(NativeSocket, 'writableNeedDrain', {
   get() {
-    return this.writableLength >= this.writableHighWaterMark;
+    return !this.writableEnded && this.writableLength >= this.writableHighWaterMark;
   }
 });
 

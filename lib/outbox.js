@@ -233,7 +233,7 @@ class Outbox {
 
   added(callback) {
     if (typeof callback === 'function') nextTick(callBack, this, this.batch, callback);
-    if (this.bytes >= FLUSH_AT || exiting) this.flush();
+    if (this.bytes >= FLUSH_AT || exiting || this.socket.destroyed) this.flush();
   }
 
   /** How many bytes wait that ws would have had to keep as well. */

@@ -1,4 +1,4 @@
-/* To be loaded before the C library: a system that has no memory, again and again, for what is written to a socket. */
+/* To be loaded before the C library: a system that has no memory, for many writes in a row, for what is written to a socket. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,7 +16,7 @@ static int is_short(int descriptor) {
     errno = before;
     return 0;
   }
-  if (__atomic_add_fetch(&count, 1, __ATOMIC_RELAXED) % 3 != 0) return 0;
+  if (__atomic_add_fetch(&count, 1, __ATOMIC_RELAXED) % 16 < 8) return 0;
   errno = ENOBUFS;
   return 1;
 }

@@ -142,9 +142,9 @@ impl Backlog {
             let all = pieces.iter().map(|piece| piece.len()).sum();
             match send(socket, &pieces)? {
                 Sent::All => self.consume(all),
-                Sent::Part(count) => {
+                part @ (Sent::Part(count) | Sent::Short(count)) => {
                     self.consume(count);
-                    return Ok(Sent::Part(count));
+                    return Ok(part);
                 }
             }
         }

@@ -1,10 +1,9 @@
 //! One connection: its socket, and what it still has to write. It does not know who drives it, the loop or a thread.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::backlog::{Backlog, LastCopy};
-use super::descriptors;
 use super::outgoing::{send, Sent};
 
 /// The outcome of [`Connection::read`].
@@ -32,26 +31,27 @@ pub struct Connection {
     /// An error that only those who write are to meet.
     write_error: Option<i32>,
     broke_writing: bool,
+    is_short: bool,
     bytes_read: u64,
     bytes_written: u64,
     socket: OwnedFd,
 }
 
 impl Connection {
-    /// Takes a duplicate of `descriptor`, which stays its owner's.
-    pub fn duplicate(descriptor: RawFd) -> io::Result<Self> {
-        let socket = descriptors::duplicate(descriptor)?;
-        Ok(Self {
+    /// A connection over `socket`.
+    pub fn new(socket: OwnedFd) -> Self {
+        Self {
             backlog: None,
             paused: false,
             ended: false,
             error: None,
             write_error: None,
             broke_writing: false,
+            is_short: false,
             bytes_read: 0,
             bytes_written: 0,
             socket,
-        })
+        }
     }
 
     /// The descriptor.
@@ -192,7 +192,8 @@ impl Connection {
             Ok(Sent::All) => {
                 self.bytes_written += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
             }
-            Ok(Sent::Part(count)) => {
+            Ok(part @ (Sent::Part(count) | Sent::Short(count))) => {
+                self.is_short = matches!(part, Sent::Short(_));
                 self.bytes_written += count as u64;
                 let backlog = self.backlog.insert(Box::default());
                 backlog.push_rest(pieces, count, last_copy);
@@ -215,9 +216,16 @@ impl Connection {
         if backlog.is_empty() {
             self.backlog = None;
         }
+        self.is_short = matches!(outcome, Ok(Sent::Short(_)));
         if let Err(error) = outcome {
             self.fail_writing(&error);
         }
+    }
+
+    /// Whether the kernel had no memory for what waits. It is to be asked again, in the next turn, for it does not tell when
+    /// it has.
+    pub fn is_short_of_memory(&self) -> bool {
+        self.is_short
     }
 
     fn meets_write_error(&mut self) -> bool {

@@ -28,6 +28,8 @@ pub mod uv;
 pub use backlog::LastCopy;
 #[cfg(unix)]
 pub use connection::{are_readable, Connection, Read};
+#[cfg(unix)]
+pub use descriptors::Descriptors;
 pub use inbound::{Failure, Inbound, Item, Place, CHUNK};
 #[cfg(unix)]
 pub use input::{Input, Step};

@@ -11,8 +11,11 @@ const MAX_PIECES: usize = 1024;
 pub enum Sent {
     /// Everything is with the kernel.
     All,
-    /// The kernel took this many bytes and is full.
+    /// The kernel took this many bytes and is full. It tells when it is not any more.
     Part(usize),
+    /// The kernel took this many bytes and has no memory for more. It does not tell when it has: for all it knows, the
+    /// socket can be written to.
+    Short(usize),
 }
 
 /// Hands `pieces` over to the kernel, in as few system calls as their number allows.
@@ -22,7 +25,10 @@ pub fn send(socket: BorrowedFd, pieces: &[IoSlice]) -> io::Result<Sent> {
         let wanted: usize = batch.iter().map(|piece| piece.len()).sum();
         let count = match send_batch(socket, batch) {
             Ok(count) => count,
-            Err(error) if is_full(&error) => 0,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                return Ok(Sent::Short(total));
+            }
             Err(error) => return Err(error),
         };
         total += count;
@@ -31,12 +37,6 @@ pub fn send(socket: BorrowedFd, pieces: &[IoSlice]) -> io::Result<Sent> {
         }
     }
     Ok(Sent::All)
-}
-
-/// Whether the kernel may take it later. Short of memory it says that the socket can be written to, so it is asked again in the
-/// next turn of the loop, as by libuv.
-fn is_full(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
 // A peer that is gone must be an error, not a signal. Where there is no such flag, Node and libuv see to that.

@@ -3,14 +3,13 @@
 use std::cell::Cell;
 use std::io::{IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::channel;
 use std::thread;
 
 use super::fan_out::{send_all, Share};
 use super::readiness::{Event, Readiness, Ready};
-use super::{Connection, Inbound, Input, Item, LastCopy, Place, Read, Step};
+use super::{Connection, Descriptors, Inbound, Input, Item, LastCopy, Place, Read, Step};
 use crate::protocol::{mask_frames, Config, Limits, MessageKind, Role};
 
 /// That of Node 20.
@@ -19,7 +18,7 @@ const HIGH_WATER: usize = 16 * 1024;
 /// A connection and its peer.
 fn pair() -> (Connection, UnixStream) {
     let (ours, peer) = UnixStream::pair().unwrap();
-    let connection = Connection::duplicate(ours.as_raw_fd()).unwrap();
+    let connection = Connection::new(ours.into());
     (connection, peer)
 }
 
@@ -228,7 +227,7 @@ fn the_end_of_what_the_peer_sends_leaves_the_way_out_open() {
 
 #[test]
 fn what_is_not_a_descriptor_is_refused() {
-    let error = Connection::duplicate(-1).unwrap_err();
+    let error = Descriptors::default().duplicate(-1).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EBADF));
 }
 

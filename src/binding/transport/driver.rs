@@ -19,7 +19,7 @@ use crate::binding::environment::Environment;
 use crate::binding::jobs::{processors, MAX_THREADS};
 use crate::binding::shared::Shared;
 use crate::reactor::uv::Library;
-use crate::reactor::{Connection, Input, LastCopy, Processors};
+use crate::reactor::{Connection, Descriptors, Input, LastCopy, Processors};
 
 /// The memory that all connections are read into: several of the chunks that Node would read.
 pub(super) const SCRATCH: usize = 256 * 1024;
@@ -38,6 +38,7 @@ pub struct Driver {
     pub queued: Shared<f64>,
     pub(super) links: RefCell<Slab<Link>>,
     serial: Cell<u64>,
+    pub(super) descriptors: Descriptors,
     /// Connections with something to tell that no readiness announces.
     pub(super) ready: RefCell<Vec<usize>>,
     /// Connections, with their serials, that the loop has not waited for yet.
@@ -99,6 +100,7 @@ impl Driver {
             high_water,
             links: RefCell::default(),
             serial: Cell::new(0),
+            descriptors: Descriptors::default(),
             ready: RefCell::default(),
             fresh: RefCell::default(),
             first: RefCell::default(),

@@ -181,7 +181,8 @@ fn open(call: &Call) -> Outcome<i32> {
     let driver = driver(call)?;
     let (receiver, masked, ahead) = (call.size(1)?, call.flag(2)?, call.flag(3)?);
     let context = Context::new(call.env, call.value(5)?)?;
-    let connection = Connection::duplicate(call.int(0)?).map_err(|error| failed(&error))?;
+    let socket = driver.descriptors.duplicate(call.int(0)?);
+    let connection = Connection::new(socket.map_err(|error| failed(&error))?);
     let id = driver
         .open(connection, receiver, masked, call.flag(4)?)
         .map_err(|error| failed(&error))?;

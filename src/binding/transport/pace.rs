@@ -117,6 +117,11 @@ fn of_thread(link: &Link) -> Option<&Threaded> {
     }
 }
 
+/// Whether more may be read: JavaScript has nothing left, or only a little.
+fn has_room(link: &Link) -> bool {
+    link.input.as_deref().is_none_or(Input::has_room)
+}
+
 fn watch(readiness: &Readiness, threaded: &Threaded, id: usize, wanted: Ready) -> io::Result<()> {
     let watched = threaded.watched.get();
     if watched == wanted {
@@ -190,43 +195,33 @@ impl Driver {
         if is_first != Some(true) {
             return;
         }
-        let mut pumped = Pumped::More;
-        let mut is_aside = false;
+        let (mut pumped, mut is_paused) = (Pumped::More, false);
         for _ in 0..READS_PER_TURN {
             let mut scratch = self.scratch();
             let room = scratch.get_mut(..CHUNK).unwrap_or_default();
             let outcome = self.with_link(id, |link| {
-                let has_room = link.input.as_deref().is_none_or(Input::has_room);
-                let is_due = link.serial == serial && has_room && !link.is_told;
-                let threaded = of_thread(link).filter(|_| is_due)?;
-                let outcome = pool.pump(threaded, room);
-                Some((outcome, self.put_aside(&pool, link)))
+                let has_room = has_room(link) && !link.is_told;
+                let threaded = of_thread(link).filter(|_| link.serial == serial)?;
+                let outcome = pool.pump(threaded, has_room.then_some(room));
+                Some((outcome, self.keep_ahead(&pool, link)))
             });
             drop(scratch);
             let Some(Some(outcome)) = outcome else {
                 return;
             };
             self.tell_news(environment, &pool, id, serial);
-            (pumped, is_aside) = outcome;
-            if pumped != Pumped::More || is_aside {
+            (pumped, is_paused) = outcome;
+            if pumped != Pumped::More || is_paused {
                 break;
             }
         }
-        let ends = hung_up && pumped == Pumped::All && self.takes_hanging_up_for_end();
-        if ends && self.is_current(id, serial) {
-            let is_looked_for = self.with_link(id, |link| {
-                // A stream of Node's that has read ahead enough does not look for the end.
-                let is_looked_for = !(is_aside && link.is_full());
-                of_thread(link).filter(|_| is_looked_for).map(Threaded::end)
-            });
-            if is_looked_for.flatten().is_some() {
-                self.tell_end(id, serial);
-            }
+        if hung_up && pumped == Pumped::All {
+            self.end_with_what_was_read(id, serial, is_paused);
         }
     }
 
     /// What was read of a connection that is paused is a chunk of its own. Says whether it is paused.
-    fn put_aside(&self, pool: &Pool, link: &mut Link) -> bool {
+    fn keep_ahead(&self, pool: &Pool, link: &mut Link) -> bool {
         let Some(threaded) = of_thread(link) else {
             return false;
         };
@@ -234,12 +229,27 @@ impl Driver {
         if !is_paused || link.discards {
             return is_paused;
         }
-        let bytes = pool.take_arrived(threaded);
+        let bytes = pool.take_ahead(threaded);
         match &mut link.input {
             _ if bytes.is_empty() => {}
             Some(input) => input.append(&bytes, false),
             none => *none = Some(Input::waiting(bytes, self.high_water)),
         }
         is_paused
+    }
+
+    /// The peer is gone, so what was read is all that will come. A stream of Node's that is paused and has read ahead enough
+    /// would not notice.
+    fn end_with_what_was_read(&self, id: usize, serial: u64, is_paused: bool) {
+        if !self.takes_hanging_up_for_end() || !self.is_current(id, serial) {
+            return;
+        }
+        let has_ended = self.with_link(id, |link| {
+            let threaded = of_thread(link).filter(|_| !is_paused || has_room(link));
+            threaded.map(Threaded::end).is_some()
+        });
+        if has_ended == Some(true) {
+            self.tell_end(id, serial);
+        }
     }
 }

@@ -161,6 +161,11 @@ impl Pool {
         self.threads.take_arrived(&threaded.remote)
     }
 
+    /// See [`Threads::take_ahead`].
+    pub fn take_ahead(&self, threaded: &Threaded) -> Vec<u8> {
+        self.threads.take_ahead(&threaded.remote)
+    }
+
     /// See [`Threads::take_and_read`].
     pub fn take_and_read(&self, threaded: &Threaded, enough: usize) -> Vec<u8> {
         self.threads.take_and_read(&threaded.remote, enough)
@@ -176,7 +181,7 @@ impl Pool {
     }
 
     /// See [`Threads::pump`].
-    pub fn pump(&self, threaded: &Threaded, room: &mut [u8]) -> Pumped {
+    pub fn pump(&self, threaded: &Threaded, room: Option<&mut [u8]>) -> Pumped {
         self.threads.pump(&threaded.remote, room)
     }
 

@@ -13,7 +13,7 @@ mod worker;
 
 use std::io::{self, IoSlice};
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
 #[cfg(doc)]
@@ -92,7 +92,18 @@ impl Threads {
         connection: Connection,
     ) -> io::Result<Arc<Remote>> {
         let ready = Arc::clone(&self.ready);
-        let remote = Remote::new(id, serial, masked, self.resets_are_ends, connection, ready);
+        let worker = self.workers.get(self.thread_of(id));
+        let worker = worker.map_or_else(Weak::new, |(it, _)| Arc::downgrade(it));
+        let resets_are_ends = self.resets_are_ends;
+        let remote = Remote::new(
+            id,
+            serial,
+            masked,
+            resets_are_ends,
+            connection,
+            ready,
+            worker,
+        );
         let remote = Arc::new(remote);
         if let Some(descriptor) = remote.descriptor() {
             if let Err(error) = self.worker(id).open(&remote, descriptor) {
@@ -158,9 +169,12 @@ impl Threads {
         self.ready.step(false);
     }
 
-    /// Writes what waits and reads once, on this thread. It becomes news, but is not listed.
-    pub fn pump(&self, remote: &Remote, room: &mut [u8]) -> Pumped {
+    /// Writes what waits and, if there is `room`, reads once, on this thread. It becomes news, but is not listed.
+    pub fn pump(&self, remote: &Remote, room: Option<&mut [u8]>) -> Pumped {
         remote.drain();
+        let Some(room) = room else {
+            return Pumped::Nothing;
+        };
         match remote.read(room, Until::Once) {
             Reading::Full(_) => Pumped::More,
             Reading::Short(_) => Pumped::All,
@@ -203,6 +217,13 @@ impl Threads {
     /// Takes what was read of a connection, and reads once behind it if that is less than `enough` (at most [`CHUNK`]).
     pub fn take_and_read(&self, remote: &Remote, enough: usize) -> Vec<u8> {
         let bytes = remote.take_and_read(enough);
+        self.feed();
+        bytes
+    }
+
+    /// Takes what was read ahead of a connection that is paused.
+    pub fn take_ahead(&self, remote: &Remote) -> Vec<u8> {
+        let bytes = remote.take_ahead();
         self.feed();
         bytes
     }

@@ -3,9 +3,10 @@
 use std::io::{self, IoSlice};
 use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::ready::Ready;
+use super::worker::Worker;
 use crate::reactor::{readiness, Connection, LastCopy, Read, CHUNK};
 
 /// How much of one connection is read ahead of the thread that uses it.
@@ -26,6 +27,8 @@ pub struct Remote {
     /// See [`super::Threads::start`].
     resets_are_ends: bool,
     ready: Arc<Ready>,
+    /// The thread that has it.
+    worker: Weak<Worker>,
     state: Mutex<State>,
 }
 
@@ -35,6 +38,8 @@ struct State {
     connection: Option<Connection>,
     /// What was read and not taken yet.
     arrived: Vec<u8>,
+    /// How much was read ahead and taken while the connection was paused: for a stream of Node's it would still be there.
+    ahead: usize,
     /// How many of the bytes that were handed over the thread is done with: sent, kept or dropped.
     handled: u64,
     /// Whether it is listed among those with news.
@@ -89,6 +94,7 @@ impl Remote {
         resets_are_ends: bool,
         connection: Connection,
         ready: Arc<Ready>,
+        worker: Weak<Worker>,
     ) -> Self {
         Self {
             id,
@@ -96,9 +102,11 @@ impl Remote {
             masked,
             resets_are_ends,
             ready,
+            worker,
             state: Mutex::new(State {
                 connection: Some(connection),
                 arrived: Vec::new(),
+                ahead: 0,
                 handled: 0,
                 is_listed: false,
                 is_stalled: false,
@@ -131,6 +139,7 @@ impl Remote {
         }
         if let Some(connection) = &mut state.connection {
             send(connection, pieces, last_copy);
+            self.ask_again(connection);
         }
         true
     }
@@ -236,6 +245,13 @@ impl Remote {
         });
     }
 
+    /// Takes what was read ahead of a connection that is paused and stays so.
+    pub(super) fn take_ahead(&self) -> Vec<u8> {
+        let mut state = self.state();
+        state.ahead = state.ahead.saturating_add(state.arrived.len());
+        state.take_arrived(&self.ready)
+    }
+
     /// Takes what was read, paused or not.
     pub(super) fn take_arrived(&self) -> Vec<u8> {
         self.state().take_arrived(&self.ready)
@@ -268,6 +284,7 @@ impl Remote {
     /// Whether the thread stopped reading and may go on now; it has to be told.
     pub(super) fn resume(&self) -> bool {
         let mut state = self.state();
+        state.ahead = 0;
         mem::replace(&mut state.is_stalled, false)
     }
 
@@ -302,7 +319,7 @@ impl Remote {
             }
             let is_paused = connection.paused;
             if state.arrived.len() >= enough {
-                if to_the_end && state.arrived.is_empty() {
+                if to_the_end && state.arrived.is_empty() && state.ahead == 0 {
                     // As with Node's sockets, that much is noticed.
                     connection.look_for_end();
                     has_news |= !connection.wants_to_read();
@@ -370,6 +387,7 @@ impl Remote {
         };
         let was_full = connection.queued() > 0;
         send(connection, pieces, &mut LastCopy::default());
+        self.ask_again(connection);
         let has_news =
             is_awaited || was_full != (connection.queued() > 0) || connection.error().is_some();
         state.list(has_news)
@@ -386,8 +404,18 @@ impl Remote {
             return false;
         }
         drain(connection);
+        self.ask_again(connection);
         let has_news = connection.queued() < before || connection.error().is_some();
         state.list(has_news)
+    }
+
+    /// Has the thread write again what the kernel had no memory for.
+    fn ask_again(&self, connection: &Connection) {
+        if connection.is_short_of_memory() {
+            if let Some(worker) = self.worker.upgrade() {
+                worker.read(self.id);
+            }
+        }
     }
 
     /// Declares the connection broken. Returns whether it is to be listed.
@@ -464,7 +492,7 @@ impl State {
         let is_paused = self.connection.as_ref().is_some_and(|it| it.paused);
         match (is_paused, self.is_stopped) {
             (false, _) => READ_AHEAD,
-            (true, false) => A_LITTLE,
+            (true, false) => A_LITTLE.saturating_sub(self.ahead),
             (true, true) => 0,
         }
     }

@@ -2,7 +2,6 @@
 
 use std::io::{IoSlice, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::mpsc::{channel, Receiver};
@@ -32,7 +31,7 @@ impl Rig {
 
     fn open_as(&self, id: usize, masked: bool) -> (Arc<Remote>, UnixStream) {
         let (ours, peer) = UnixStream::pair().unwrap();
-        let connection = Connection::duplicate(ours.as_raw_fd()).unwrap();
+        let connection = Connection::new(ours.into());
         let remote = self.threads.open(id, 1, masked, connection).unwrap();
         (remote, peer)
     }
@@ -45,7 +44,7 @@ impl Rig {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (ours, _) = listener.accept().unwrap();
-        let connection = Connection::duplicate(ours.as_raw_fd()).unwrap();
+        let connection = Connection::new(ours.into());
         (self.threads.open(0, 1, false, connection).unwrap(), peer)
     }
 
@@ -232,7 +231,7 @@ fn a_thread_leaves_reading_to_who_has_stepped_in() {
         peer.write_all(b"for whom").unwrap();
         thread::sleep(Duration::from_micros(500));
         let was_left = !remote.has_news();
-        rig.threads.pump(&remote, &mut [0; 100]);
+        rig.threads.pump(&remote, Some(&mut [0; 100]));
         assert_eq!(rig.threads.take_arrived(&remote), b"for whom");
         was_left
     });
@@ -290,6 +289,50 @@ fn writing_goes_on_when_who_has_stepped_in_steps_back() {
 }
 
 #[test]
+fn a_paused_connection_is_not_read_further_when_enough_was_taken_ahead() {
+    let rig = Rig::new(1);
+    let (remote, mut peer) = rig.open(0);
+    rig.threads.step_in();
+    remote.with(|connection| connection.paused = true);
+    peer.write_all(&[7; A_LITTLE]).unwrap();
+    let mut taken = 0;
+    while taken < A_LITTLE {
+        rig.threads.pump(&remote, Some(&mut vec![0; CHUNK]));
+        taken += rig.threads.take_ahead(&remote).len();
+        rig.threads.take_news(&remote, 0, usize::MAX);
+    }
+    rig.threads.step_back();
+    peer.write_all(b"later").unwrap();
+    drop(peer);
+    rig.threads.pump(&remote, Some(&mut vec![0; CHUNK]));
+    assert_eq!(rig.threads.take_arrived(&remote), b"");
+    assert!(!remote.has_news());
+    rig.threads.take_news(&remote, 0, usize::MAX);
+    remote.with(|connection| connection.paused = false);
+    rig.threads.resume(&remote);
+    assert_eq!(rig.receive(&remote, 5), b"later");
+}
+
+#[test]
+fn what_waits_is_written_also_when_there_is_no_room_to_read() {
+    let rig = Rig::new(1);
+    let (remote, mut peer) = rig.open(0);
+    rig.threads.step_in();
+    let sent = vec![7; 10_000_000];
+    let pieces = [IoSlice::new(&sent)];
+    rig.threads
+        .send_now(&remote, 0, &pieces, &mut LastCopy::default());
+    assert!(remote.progress(0).queued > 0);
+    let mut bytes = vec![0; sent.len()];
+    let mut count = 0;
+    while count < bytes.len() {
+        rig.threads.pump(&remote, None);
+        count += peer.read(&mut bytes[count..]).unwrap();
+    }
+    assert_eq!(bytes, sent);
+}
+
+#[test]
 fn reading_that_has_stopped_while_somebody_has_stepped_in_can_be_resumed() {
     const LENGTH: usize = 1_000_000;
     let rig = Rig::new(1);
@@ -297,7 +340,7 @@ fn reading_that_has_stopped_while_somebody_has_stepped_in_can_be_resumed() {
     rig.threads.step_in();
     let writer = write_aside(peer, LENGTH);
     while remote.wants().0.read {
-        rig.threads.pump(&remote, &mut vec![0; CHUNK]);
+        rig.threads.pump(&remote, Some(&mut vec![0; CHUNK]));
     }
     thread::sleep(Duration::from_millis(1));
     rig.threads.step_in();
@@ -316,10 +359,10 @@ fn what_is_there_already_can_be_looked_at() {
     let (ours, mut peer) = UnixStream::pair().unwrap();
     peer.write_all(b"early").unwrap();
     peer.shutdown(Shutdown::Write).unwrap();
-    let connection = Connection::duplicate(ours.as_raw_fd()).unwrap();
+    let connection = Connection::new(ours.into());
     let remote = rig.threads.open(0, 1, false, connection).unwrap();
-    rig.threads.pump(&remote, &mut [0; 1000]);
-    rig.threads.pump(&remote, &mut [0; 1000]);
+    rig.threads.pump(&remote, Some(&mut [0; 1000]));
+    rig.threads.pump(&remote, Some(&mut [0; 1000]));
     let news = rig.threads.take_news(&remote, 0, usize::MAX);
     assert_eq!(news.arrived, b"early");
     assert!(news.is_over);
@@ -507,9 +550,7 @@ fn a_peer_learns_that_what_it_sent_was_not_taken() {
 
 /// Closes a socket so that its peer sees a reset.
 fn reset(peer: TcpStream) {
-    Connection::duplicate(peer.as_raw_fd())
-        .unwrap()
-        .reset_on_close();
+    Connection::new(peer.into()).reset_on_close();
 }
 
 #[test]
