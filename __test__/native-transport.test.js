@@ -8,11 +8,12 @@ const assert = require('node:assert/strict');
 const { spawn } = require('node:child_process');
 const { once } = require('node:events');
 const net = require('node:net');
+const path = require('node:path');
 const { describe, test } = require('node:test');
 
 const { runInChild } = require('./support/child.js');
 const { maskedFrame } = require('./support/frames.js');
-const { isOxws, lib } = require('./support/internals.js');
+const { directory, isOxws, lib } = require('./support/internals.js');
 const { openPair, openServer, urlOf } = require('./support/pair.js');
 const { handshakeRequest } = require('./support/raw-peer.js');
 
@@ -42,6 +43,42 @@ describe(
     });
   }
 );
+
+describe('The first connection, when there is no descriptor left', { skip: !isOxws }, () => {
+  test('is read and written by Node, and later ones are not', LIMIT, async (t) => {
+    const { stdout, stderr } = await runInChild(
+      t,
+      async (WebSocketInChild) => {
+        const native = require(`${process.env.TEST_LIB}/native.js`);
+        const { kNative } = require(`${process.env.TEST_LIB}/native-socket.js`);
+        const { isNative } = require(`${process.env.TEST_LIB}/transport-choice.js`);
+        const { nativeStart } = native;
+        native.nativeStart = () => {
+          native.nativeStart = nativeStart;
+          throw new Error('Too many open files (os error 24)');
+        };
+        const wss = new WebSocketInChild.Server({ host: '127.0.0.1', port: 0 });
+        await new Promise((resolve) => wss.on('listening', resolve));
+        const isWanted = [];
+        for (const wanted of [false, isNative]) {
+          const client = new WebSocketInChild(`ws://127.0.0.1:${wss.address().port}`);
+          const [server] = await Promise.all([
+            new Promise((resolve) => wss.once('connection', resolve)),
+            new Promise((resolve) => client.on('open', resolve))
+          ]);
+          // The one that was opened first is not taken over; which that is depends on the sockets.
+          isWanted.push(wanted === [client, server].every((ws) => ws._socket[kNative]));
+          client.send('text');
+          console.log(String(await new Promise((resolve) => server.on('message', resolve))));
+        }
+        console.log(isWanted.join());
+        process.exit();
+      },
+      { env: { TEST_LIB: path.join(directory, 'lib') } }
+    );
+    assert.equal(stdout, 'text\ntext\ntrue,true\n', stderr);
+  });
+});
 
 const cannotRefuse =
   !isOxws || process.platform !== 'linux' ? 'finds the descriptor in /proc' : false;

@@ -198,7 +198,7 @@ describe('the callback of send', () => {
     it(`waits, and so does bufferedAmount, until ${name} and the loop closes handles`, async (t) => {
       const { server } = await openToSilentPeer(t);
       const log = [];
-      /** How much waits, and how many bytes behind the large message are known to be there. */
+      /** Logs what has happened, and how much waits then. */
       const note = (what) => log.push(`${what}: ${waits() ? 'as before' : server.bufferedAmount}`);
       let before = 0;
       const waits = () => server.bufferedAmount === before;

@@ -52,15 +52,19 @@ let arena = EMPTY_BUFFER;
 const connections = [];
 
 /** Whether the Rust side runs here; found out when it is first needed. */
-let isStarted;
+let isStarted = isNative ? undefined : false;
 
 /** @returns {boolean} whether there is a native transport in this environment */
 function start() {
-  if (isStarted === undefined) {
-    arena = Buffer.allocUnsafeSlow(ARENA_SIZE);
-    const onBroken = (id, errno) => dispatch(id, WRITE_ERROR, errno);
-    const enough = getDefaultHighWaterMark(false);
-    isStarted = isNative && NativeOutbox.start(dispatch, onBroken, arena, threads, enough);
+  if (isStarted !== undefined) return isStarted;
+  arena = Buffer.allocUnsafeSlow(ARENA_SIZE);
+  const onBroken = (id, errno) => dispatch(id, WRITE_ERROR, errno);
+  const enough = getDefaultHighWaterMark(false);
+  try {
+    isStarted = NativeOutbox.start(dispatch, onBroken, arena, threads, enough);
+  } catch {
+    // There is no descriptor left; there may be when the next connection is opened.
+    return false;
   }
   return isStarted;
 }

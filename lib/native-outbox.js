@@ -120,7 +120,7 @@ class NativeOutbox {
 
   /**
    * See {@link import('./outbox').Outbox#waiting}; here it is part of the length of the socket's writable state, unless
-   * that is ending.
+   * that is ending and what waits will still be written.
    */
   get waiting() {
     if (!this.isShown && queued[this.id] > 0) this.showBacklog();
@@ -297,7 +297,7 @@ class NativeOutbox {
     this.isMoved = true;
     this.waiters = NOBODY;
     let start = 0;
-    for (let i = 0; i < waiters.length; ) {
+    for (let i = 0; i < waiters.length;) {
       const end = Math.max(waiters[i].mark, inFlight) - written;
       const callbacks = [];
       for (; i < waiters.length && waiters[i].mark - written <= end; i++) {
@@ -327,16 +327,16 @@ class NativeOutbox {
   }
 
   tellWaiters() {
-    this.tellEach((waiter) => waiter.callback(this.error));
+    this.callWaiters((waiter) => waiter.callback(this.error));
   }
 
-  /** Tells whoever waits, and with each what ws would have kept until then counts as waiting no more. */
-  tellEach(tell) {
+  /** Calls whoever waits, and with each what ws would have kept until then counts as waiting no more. */
+  callWaiters(callOne) {
     const { inFlight, sent, waiters } = this;
     this.waiters = NOBODY;
     const calls = waiters.map((waiter) => () => {
       if (this.lost > 0) this.lost = sent - Math.max(waiter.mark, inFlight);
-      tell(waiter);
+      callOne(waiter);
     });
     const end = () => {
       this.lost = 0;
@@ -391,7 +391,7 @@ class NativeOutbox {
    * 22.9 as cancelled.
    */
   tellAbandoned() {
-    this.tellEach(({ mark, callback, error }) => {
+    this.callWaiters(({ mark, callback, error }) => {
       if (mark > this.inFlight) callback(error);
       else callback(CANCELS ? systemError('write', constants.errno.ECANCELED) : null);
     });

@@ -295,7 +295,10 @@ class WebSocket extends EventEmitter {
   }
 }
 
-/** Whether an object inherits nothing but what all objects do. A look at a property first saves V8 a call for the second. */
+/**
+ * Whether an object inherits nothing but what all objects do. The property is looked at for speed: V8 then knows the shape
+ * of the object, and need not call `getPrototypeOf`.
+ */
 function isPlain(object) {
   return object.constructor === Object && Object.getPrototypeOf(object) === Object.prototype;
 }

@@ -101,8 +101,8 @@ fn with_link<T>(call: &Call, body: impl FnOnce(&mut Link) -> T) -> Outcome<T> {
 }
 
 /// `nativeStart(dispatch, slab, control, queued, arena, threads, highWaterMark) -> boolean`: starts the transport of this
-/// environment, with so many I/O threads, or on the loop if that is 0; false where there cannot be one. With
-/// `highWaterMark` bytes a stream of Node's has enough.
+/// environment, with so many I/O threads, or on the loop if that is 0; false where there cannot be one. It throws if there
+/// is no memory or descriptor for it now. With `highWaterMark` bytes a stream of Node's has enough.
 fn start(call: &Call) -> Outcome<bool> {
     let (env, environment) = (call.env, call.environment);
     if environment.transport.driver.get().is_some() {
@@ -129,8 +129,7 @@ fn start(call: &Call) -> Outcome<bool> {
         0 => Hub::start(environment, &library).map(|hub| (None, Some(hub))),
         count => Pool::start(environment, &library, count).map(|pool| (Some(pool), None)),
     };
-    // There may be no memory or descriptors for it.
-    let Ok(pump) = pump else { return Ok(false) };
+    let pump = pump.map_err(|error| failed(&error))?;
     let mut callback = ptr::null_mut();
     // SAFETY: a strong reference to a live value, released with the environment.
     let status = unsafe { sys::napi_create_reference(env, call.value(0)?, 1, &mut callback) };
