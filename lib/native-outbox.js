@@ -298,7 +298,8 @@ class NativeOutbox {
     this.waiters = NOBODY;
     let start = 0;
     for (let i = 0; i < waiters.length;) {
-      const end = Math.max(waiters[i].mark, inFlight) - written;
+      // More may be written than is told.
+      const end = Math.max(waiters[i].mark - written, inFlight - written, start);
       const callbacks = [];
       for (; i < waiters.length && waiters[i].mark - written <= end; i++) {
         callbacks.push(waiters[i].callback);
