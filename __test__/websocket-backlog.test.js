@@ -7,6 +7,7 @@ const { once } = require('node:events');
 const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
+const { isCancelledByNode } = require('./support/cancelled.js');
 const { closeOf, openServer, startClient, turn } = require('./support/pair.js');
 const { connectRaw, serveRaw } = require('./support/raw-peer.js');
 
@@ -57,6 +58,11 @@ async function openWithBacklog(t, role) {
   await turns();
   assert.ok(ws.bufferedAmount > 0);
   return { ws, peer, socket, log, note };
+}
+
+/** What is noted of what is lost: the error with which Node cancels what is on its way is also that of the rest. */
+async function lostCode(t) {
+  return (await isCancelledByNode(t)) ? '' : ': ERR_STREAM_DESTROYED';
 }
 
 /** How many bytes a peer gets until its connection ends. */
@@ -116,8 +122,8 @@ describe('a backlog behind which the socket was ended', () => {
     ws.terminate();
     await closeOf(ws);
 
-    const code = 'ERR_STREAM_DESTROYED';
-    assert.deepStrictEqual(log, ['large', `last: ${code}`, `end: ${code}`, "'close'"]);
+    const code = await lostCode(t);
+    assert.deepStrictEqual(log, ['large', `last${code}`, `end${code}`, "'close'"]);
   });
 });
 
@@ -132,7 +138,8 @@ describe('a backlog whose socket is destroyed', () => {
     ws.terminate();
     await closeOf(ws);
 
-    assert.deepStrictEqual(results, Array(2).fill('ERR_STREAM_DESTROYED'));
+    const code = (await isCancelledByNode(t)) ? 'ECANCELED' : 'ERR_STREAM_DESTROYED';
+    assert.deepStrictEqual(results, Array(2).fill(code));
   });
 
   it('is lost message by message, also if somebody listens to the bytes', async (t) => {
@@ -146,8 +153,8 @@ describe('a backlog whose socket is destroyed', () => {
     ws.terminate();
     await closeOf(ws);
 
-    const code = 'ERR_STREAM_DESTROYED';
-    assert.deepStrictEqual(log, ['large', `first: ${code}`, `second: ${code}`, "'close'"]);
+    const code = await lostCode(t);
+    assert.deepStrictEqual(log, ['large', `first${code}`, `second${code}`, "'close'"]);
   });
 
   it('counts as written as far as it was on its way', async (t) => {

@@ -364,8 +364,10 @@ class NativeOutbox {
   abandon() {
     if (this.isSettled) return;
     this.lostFrom = this.written();
-    this.destroyedBy = this.socket._writableState.errored;
     this.lose();
+    if (!this.hasAbandoned()) return;
+    if (CANCELS) this.cancelled = systemError('write', constants.errno.ECANCELED);
+    this.destroyedBy = this.socket._writableState.errored ?? this.cancelled;
   }
 
   /** How much of what is lost ws would have handed over: Node counts that as written. */
@@ -389,12 +391,11 @@ class NativeOutbox {
 
   /**
    * Whoever waits is told that the socket is destroyed. What the kernel was to take next counts as written, or since Node
-   * 22.9 as cancelled.
+   * 22.9 as cancelled; unless there is another error, that is one for all, then.
    */
   tellAbandoned() {
     this.callWaiters(({ mark, callback, error }) => {
-      if (mark > this.inFlight) callback(error);
-      else callback(CANCELS ? systemError('write', constants.errno.ECANCELED) : null);
+      callback(mark > this.inFlight ? error : this.cancelled);
     });
   }
 }
@@ -416,7 +417,9 @@ Object.assign(NativeOutbox.prototype, {
   lost: 0,
   /** How much had been written when the connection broke or its socket was destroyed, and with which error. */
   lostFrom: Infinity,
-  destroyedBy: null
+  destroyedBy: null,
+  /** The error of what was on its way then, if it is one. */
+  cancelled: null
 });
 
 /** Writes what was sent before the socket was ended, if it was. */

@@ -120,7 +120,7 @@ const INSTEAD = {
     if (isEnding) state.writing = true;
     Inherited._destroy.call(this, error, callback);
     if (!isEnding && !outbox.hasAbandoned()) return;
-    let reason = error;
+    let reason = error ?? outbox.destroyedBy;
     // After the socket's own `'error'` event.
     nextTick(() => {
       outbox.prepare();
