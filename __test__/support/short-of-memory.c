@@ -1,4 +1,4 @@
-/* To be loaded before the C library: a system that has no memory, for many writes in a row, for what is written to a socket. */
+/* To be loaded before the C library: a system that has no memory, for many writes in a row, for what is written over TCP. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -9,13 +9,13 @@
 
 static int is_short(int descriptor) {
   static int count;
-  int type;
-  socklen_t size = sizeof type;
+  int domain = AF_UNSPEC;
+  socklen_t size = sizeof domain;
   int before = errno;
-  if (getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &size) != 0) {
-    errno = before;
-    return 0;
-  }
+  getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &domain, &size);
+  errno = before;
+  /* The program's own output goes to Unix sockets. */
+  if (domain != AF_INET) return 0;
   if (__atomic_add_fetch(&count, 1, __ATOMIC_RELAXED) % 16 < 8) return 0;
   errno = ENOBUFS;
   return 1;
