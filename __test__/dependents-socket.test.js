@@ -525,6 +525,27 @@ describe('the counters of _socket', () => {
     assert.strictEqual(server._socket.writableNeedDrain, false);
     assert.strictEqual((await frames.take(sent)).length, sent);
   });
+
+  it('tell of drain behind a frame that is enough for the stream, though the kernel takes it at once', async (t) => {
+    const { server, frames } = await openToRawPeer(t);
+    const { _socket: socket } = server;
+    const enough = socket.writableHighWaterMark;
+    for (const size of [enough, 2 * enough, 100 * 1024]) {
+      const log = [];
+      server.send('small', () => log.push('small'));
+      assert.strictEqual(socket.writableNeedDrain, false);
+      await frames.take(1);
+
+      server.send(Buffer.alloc(size), () => log.push(size));
+      assert.strictEqual(socket.writableNeedDrain, true);
+      socket.once('drain', () => log.push(`drain, ${socket.writableNeedDrain}`));
+      await frames.take(1);
+      assert.deepStrictEqual(log, ['small', 'drain, false', size]);
+
+      server.send(Buffer.alloc(size));
+      await Promise.all([once(socket, 'drain'), frames.take(1)]);
+    }
+  });
 });
 
 describe('the end of _socket', () => {

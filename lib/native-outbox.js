@@ -9,8 +9,10 @@ const { EMPTY_BUFFER } = require('./constants');
 const {
   BY_REFERENCE,
   MAX_HEAD,
+  MAY_FILL,
   atExit,
   beforeRequests,
+  fills,
   headSize,
   maskBytes,
   writeHead
@@ -166,6 +168,7 @@ class NativeOutbox {
       if (key !== null && !this.isClient) maskBytes(slab, at + size, length, key);
     }
     this.note(at, at + size + length);
+    if (length > MAY_FILL) this.noteFilling(size + length);
     if (typeof callback === 'function') {
       this.hurry();
       nextTick(callBack, this, this.sent, callback);
@@ -250,9 +253,17 @@ class NativeOutbox {
     const before = this.sent;
     native.nativeSendLarge(this.id, front, frontSize, rest);
     this.sent += frontSize + rest.length;
+    this.noteFilling(frontSize + rest.length);
     const written = this.written();
     if (written >= before && written < this.sent) this.noteInFlight(written, this.sent);
     if (control[BROKEN] > 0) tellBroken();
+  }
+
+  /** See {@link import('./outbox').fills}. */
+  noteFilling(size) {
+    if (this.isFilling || !fills(this.socket, size)) return;
+    this.isFilling = true;
+    nextTick(tellFilled, this);
   }
 
   /** With nothing else on its way, what ends at `mark` is what ws would be handing to the kernel now. */
@@ -269,6 +280,14 @@ class NativeOutbox {
     if (due === 0) return;
     const callbacks = this.waiters.splice(0, due).map((waiter) => waiter.callback);
     callEach(callbacks, 0, null);
+  }
+
+  /** How many bytes no kernel has taken, once it was asked to take them all. */
+  unwritten() {
+    if (this.isMoved) return this.socket.writableLength;
+    this.flush();
+    native.nativeSettle(this.id);
+    return this.queued();
   }
 
   /** How many bytes were written, unless somebody else writes them. */
@@ -402,6 +421,8 @@ class NativeOutbox {
 
 /** What few outboxes ever change takes no memory in the others. */
 Object.assign(NativeOutbox.prototype, {
+  /** Whether `'drain'` is due in a tick, if everything is written by then. */
+  isFilling: false,
   /** Callbacks behind a backlog, with the number of bytes that must be written before. */
   waiters: NOBODY,
   /** Up to where ws would have handed to the kernel what waits; what was sent later it would have kept. */
@@ -458,6 +479,14 @@ function tellBroken() {
 function flushOnExit() {
   exiting = true;
   native.nativeSettle();
+}
+
+/** What was enough for the socket was sent. If anything is not written yet, `'drain'` comes later. */
+function tellFilled(outbox) {
+  const { isSettled, socket } = outbox;
+  outbox.isFilling = false;
+  const isDue = socket.listenerCount('drain') > 0 && !socket._writableState.ending && !isSettled;
+  if (isDue && outbox.unwritten() === 0) socket.emit('drain');
 }
 
 /** The tick in which a callback is due if the kernel takes at once what it is given, as ws has it. */

@@ -99,9 +99,7 @@ const INSTEAD = {
   /** The socket ends when what was sent is written. */
   _final(callback) {
     const connection = this[kNative];
-    connection.outbox.flush();
-    native.nativeSettle(connection.id);
-    if (connection.outbox.queued() === 0) Inherited._final.call(this, callback);
+    if (connection.outbox.unwritten() === 0) Inherited._final.call(this, callback);
     else {
       connection.whenDrained = (error) => {
         if (error) callback(error);
@@ -245,7 +243,9 @@ for (const [name, count] of Object.entries(COUNTED)) {
 
 Object.defineProperty(NativeSocket, 'writableNeedDrain', {
   get() {
-    return !this.writableEnded && this.writableLength >= this.writableHighWaterMark;
+    if (this.writableEnded) return false;
+    const { isFilling } = this[kNative].outbox;
+    return isFilling || this.writableLength >= this.writableHighWaterMark;
   }
 });
 

@@ -19,6 +19,9 @@ const OWN_MEMORY = 4 * 1024;
  */
 const BY_REFERENCE = 64 * 1024;
 
+/** Payloads up to this size are not looked at as if they could be enough for a socket, which is 16 KiB or 64 in Node. */
+const MAY_FILL = 4 * 1024;
+
 /** When this much is waiting for the end of the turn, it is written at once. */
 const FLUSH_AT = 64 * 1024;
 
@@ -106,6 +109,10 @@ class Outbox {
     this.bytes = 0;
     this.segments = [];
     this.batch = new Batch();
+    /** Whether one of the frames is as large as what the socket calls enough. */
+    this.isFilling = false;
+    /** How many callbacks come a tick later, behind `'drain'` or behind each other. */
+    this.deferred = 0;
     /** The piece of shared memory that the last segment lies in, and where it ends there. */
     this.memory = null;
     this.end = 0;
@@ -137,6 +144,7 @@ class Outbox {
       if (key !== null) maskBytes(memory, payload, length, key);
     }
     this.extend(memory, size + length);
+    if (length > MAY_FILL) this.noteFilling(size + length);
     this.added(callback);
   }
 
@@ -149,6 +157,7 @@ class Outbox {
     writeHead(memory, this.end, first, length, key);
     this.extend(memory, size);
     this.append(data);
+    this.noteFilling(size + length);
     this.added(callback);
     this.flush();
   }
@@ -161,8 +170,10 @@ class Outbox {
    */
   list(list, callback) {
     let large = false;
+    let size = 0;
     for (const part of list) {
       const bytes = typeof part === 'string' ? Buffer.from(part) : part;
+      size += bytes.length;
       if (bytes.length > BY_REFERENCE) {
         large = true;
         this.append(bytes);
@@ -172,6 +183,7 @@ class Outbox {
         this.extend(memory, bytes.length);
       }
     }
+    this.noteFilling(size);
     this.added(callback);
     if (large) this.flush();
   }
@@ -231,6 +243,11 @@ class Outbox {
     this.bytes += size;
   }
 
+  /** A frame of so many bytes may be followed by `'drain'`, for which somebody may be waiting. */
+  noteFilling(size) {
+    if (fills(this.socket, size)) this.isFilling = true;
+  }
+
   added(callback) {
     if (typeof callback === 'function') nextTick(callBack, this, this.batch, callback);
     if (this.bytes >= FLUSH_AT || exiting || this.socket.destroyed) this.flush();
@@ -254,21 +271,24 @@ class Outbox {
 
   write() {
     if (this.bytes === 0) return;
-    const { batch, segments, socket } = this;
+    const { batch, isFilling, segments, socket } = this;
     this.batch = new Batch();
+    this.isFilling = false;
     this.bytes = 0;
     this.segments = [];
     this.memory = null;
 
     const last = segments.length - 1;
-    if (last > 0) socket.cork();
+    // Only what is held back counts as much that the socket says when it is written.
+    const isHeldBack = last > 0 || isFilling;
+    if (isHeldBack) socket.cork();
     for (let i = 0; i <= last; i++) {
       const { memory, start, length } = segments[i];
       const bytes = new FastBuffer(memory.buffer, memory.byteOffset + start, length);
       if (i < last) socket.write(bytes);
       else socket.write(bytes, (error) => batch.settle(error));
     }
-    if (last > 0) socket.uncork();
+    if (isHeldBack) socket.uncork();
     if (isIdle(socket._writableState)) batch.settle(null);
   }
 }
@@ -289,6 +309,14 @@ class Batch {
   }
 }
 
+/**
+ * Whether a frame of so many bytes is enough for a socket: it tells `'drain'` when that is written, be it at once, because
+ * ws gives it header and payload one after the other.
+ */
+function fills(socket, size) {
+  return size >= socket.writableHighWaterMark;
+}
+
 /** Whether everything a stream was given has been written, without an error. */
 function isIdle(state) {
   return state.length === 0 && !state.errored && !state.destroyed && !state.ending;
@@ -297,8 +325,24 @@ function isIdle(state) {
 /** The tick in which a callback is due if the socket takes at once what it is given, as ws has it. */
 function callBack(outbox, batch, callback) {
   if (batch === outbox.batch) outbox.flush();
-  if (batch.isWritten) callback(batch.error);
-  else batch.callbacks.push(callback);
+  if (!batch.isWritten) {
+    batch.callbacks.push(callback);
+  } else if (outbox.deferred > 0 || isAboutToDrain(outbox.socket._writableState)) {
+    outbox.deferred++;
+    nextTick(callDeferred, outbox, batch, callback);
+  } else {
+    callback(batch.error);
+  }
+}
+
+function callDeferred(outbox, batch, callback) {
+  outbox.deferred--;
+  callback(batch.error);
+}
+
+/** Whether `'drain'`, which comes before the callbacks, is due in the next tick. */
+function isAboutToDrain(state) {
+  return state.needDrain && isIdle(state);
 }
 
 function headSize(length, key) {
@@ -344,11 +388,13 @@ function maskBytes(bytes, start, length, key) {
 module.exports = {
   BY_REFERENCE,
   MAX_HEAD,
+  MAY_FILL,
   Outbox,
   atExit,
   beforeRequests,
   beginDelivery,
   endDelivery,
+  fills,
   flushAll,
   headSize,
   maskBytes,
