@@ -44,3 +44,47 @@ impl<T> Postponed<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_leaves_to_who_has_stepped_in_what_happens_until_that_takes_too_long() {
+        let start = Instant::now();
+        let mut postponed = Postponed::new();
+        let mut sorted_out = |round, after: Duration, happened: &[u8]| {
+            let mut happened = happened.to_vec();
+            postponed.sort_out(round, start + after, &mut happened);
+            (happened, postponed.timeout())
+        };
+        let soon = Duration::from_micros(1);
+        let (nothing, looks_again) = (Vec::new(), Some(PATIENCE));
+
+        assert_eq!(sorted_out(None, Duration::ZERO, &[1]), (vec![1], None));
+        assert_eq!(
+            sorted_out(Some(1), Duration::ZERO, &[2]),
+            (nothing.clone(), looks_again)
+        );
+        assert_eq!(
+            sorted_out(Some(1), soon, &[3]),
+            (nothing.clone(), looks_again)
+        );
+        assert_eq!(sorted_out(Some(1), PATIENCE, &[4]), (vec![2, 3, 4], None));
+        assert_eq!(
+            sorted_out(Some(1), PATIENCE, &[5]),
+            (nothing.clone(), looks_again)
+        );
+        // Another round has found it.
+        assert_eq!(
+            sorted_out(Some(3), 3 * PATIENCE, &[]),
+            (nothing.clone(), None)
+        );
+        assert_eq!(
+            sorted_out(Some(3), 3 * PATIENCE, &[6]),
+            (nothing, looks_again)
+        );
+        // So has who has stepped back.
+        assert_eq!(sorted_out(None, 5 * PATIENCE, &[7]), (vec![7], None));
+    }
+}

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::postponed::{Postponed, PATIENCE};
 use super::ready::MOST_HELD;
 use super::remote::A_LITTLE;
 use super::{Batch, Ending, Remote, Threads};
@@ -181,45 +180,6 @@ fn what_arrives_is_news_until_it_is_taken() {
     assert_eq!(rig.listed(), [1]);
     assert_eq!(second.counters(0), (0, 0));
     assert_eq!(rig.threads.take_arrived(&second), b"two");
-}
-
-#[test]
-fn a_thread_leaves_to_who_has_stepped_in_what_happens_until_that_takes_too_long() {
-    let start = Instant::now();
-    let mut postponed = Postponed::new();
-    let mut sorted_out = |round, after: Duration, happened: &[u8]| {
-        let mut happened = happened.to_vec();
-        postponed.sort_out(round, start + after, &mut happened);
-        (happened, postponed.timeout())
-    };
-    let soon = Duration::from_micros(1);
-    let (nothing, looks_again) = (Vec::new(), Some(PATIENCE));
-
-    assert_eq!(sorted_out(None, Duration::ZERO, &[1]), (vec![1], None));
-    assert_eq!(
-        sorted_out(Some(1), Duration::ZERO, &[2]),
-        (nothing.clone(), looks_again)
-    );
-    assert_eq!(
-        sorted_out(Some(1), soon, &[3]),
-        (nothing.clone(), looks_again)
-    );
-    assert_eq!(sorted_out(Some(1), PATIENCE, &[4]), (vec![2, 3, 4], None));
-    assert_eq!(
-        sorted_out(Some(1), PATIENCE, &[5]),
-        (nothing.clone(), looks_again)
-    );
-    // Another round has found it.
-    assert_eq!(
-        sorted_out(Some(3), 3 * PATIENCE, &[]),
-        (nothing.clone(), None)
-    );
-    assert_eq!(
-        sorted_out(Some(3), 3 * PATIENCE, &[6]),
-        (nothing, looks_again)
-    );
-    // So has who has stepped back.
-    assert_eq!(sorted_out(None, 5 * PATIENCE, &[7]), (vec![7], None));
 }
 
 #[test]
