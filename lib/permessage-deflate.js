@@ -1,101 +1,13 @@
 'use strict';
 
-const Limiter = require('./limiter');
 const native = require('./native');
 const { checkDeflateOptions, checkInflateOptions, setupOf } = require('./codec-setup');
-const { EMPTY_BUFFER } = require('./constants');
-const { callEach, failure } = require('./failure');
-const { FastBuffer, toBuffer } = require('./buffers');
-const { clearInterval, nextTick, setImmediate, setInterval } = require('./timers');
+const { Compression, Decompression, limitJobs } = require('./deflate-jobs');
+const { keepAwake, keepNoMore, startSweeping } = require('./deflate-states');
+const { callEach } = require('./failure');
+const { toBuffer } = require('./buffers');
 
 const EXTENSION_NAME = 'permessage-deflate';
-
-/**
- * Data up to this many bytes are compressed on this thread, larger ones on the runtime: compressing costs 4 to 30 µs
- * per KiB, the trip there and back about 60 µs of latency. Either way it is done in a later turn of the loop, as users
- * of ws know it: a socket destroyed right after `send()` sends nothing, and no listener runs inside `send()`.
- */
-const DEFLATE_IN_PLACE = 8 * 1024;
-
-/**
- * The same for decompressing, in bytes of what comes out: about 1 to 2 µs per KiB. How many those will be is guessed
- * from the message before.
- */
-const INFLATE_IN_PLACE = 12 * 1024;
-
-/** Where what was compressed in place lies for those who do not keep it; incompressible data grow by a few bytes. */
-const passing = Buffer.allocUnsafeSlow(DEFLATE_IN_PLACE + 64);
-
-/** How many times as long as a frame its contents are likely to be, as long as there was no other frame to learn from. */
-const LIKELY_EXPANSION = 4;
-
-/** How many jobs leave the thread at once: one number for the whole process, as the first instance asks for it. */
-const DEFAULT_CONCURRENCY = 10;
-
-/**
- * This many connections keep their zlib states, some 340 KiB each. The others keep only the text that their contexts
- * consist of; making the states anew from it takes about 10 µs.
- */
-const MOST_AWAKE = 80;
-
-/** A connection that has not used its states for this long, in milliseconds, gives them back, too. */
-const IDLE_AFTER = 1000;
-
-/**
- * When a job is done, the next one of its connection follows in the same turn of the loop, after ticks and microtasks,
- * so that what belongs together leaves together. With so many jobs, or bytes, the others have their turn. Only the
- * first job of a connection is alone in its turn: when a peer that was sent much right after the handshake leaves, the
- * rest of it fails, as with ws.
- */
-const MOST_JOBS_IN_A_TURN = 16;
-const MOST_BYTES_IN_A_TURN = 64 * 1024;
-
-/** Jobs that leave the thread wait here for their turn; made with the first instance. */
-let limiter = null;
-
-/** Instances that hold compressors. */
-const awake = new Set();
-
-let sweeper = null;
-
-/** @param {PerMessageDeflate} instance has not been awake */
-function keepAwake(instance) {
-  awake.add(instance);
-  if (awake.size > MOST_AWAKE) putToSleep(leastUsed());
-}
-
-/** Has the states looked after as long as there are any. */
-function startSweeping() {
-  sweeper ??= setInterval(sweep, IDLE_AFTER).unref();
-}
-
-/** Finds one that was not used since it was last looked at. */
-function leastUsed() {
-  for (const instance of awake) {
-    if (!instance._wasUsed) return instance;
-    instance._wasUsed = false;
-    // Behind all others, where this loop comes to it again.
-    awake.delete(instance);
-    awake.add(instance);
-  }
-}
-
-function putToSleep(instance) {
-  awake.delete(instance);
-  instance._sleep();
-}
-
-/** Puts those to sleep that were not used since the last time. */
-function sweep() {
-  for (const instance of awake) {
-    if (instance._wasUsed) instance._wasUsed = false;
-    else putToSleep(instance);
-  }
-  native.trimPool(awake.size === 0);
-  if (awake.size > 0) return;
-  clearInterval(sweeper);
-  sweeper = null;
-}
 
 /** Gives the Rust half of an instance back when the instance is collected. */
 const forgotten = new FinalizationRegistry((id) => native.releaseCodec(id));
@@ -140,11 +52,7 @@ class PerMessageDeflate {
     /** What was agreed on, by name; null before. */
     this.params = null;
 
-    limiter ??= new Limiter(
-      this._options.concurrencyLimit !== undefined
-        ? this._options.concurrencyLimit
-        : DEFAULT_CONCURRENCY
-    );
+    limitJobs(this._options.concurrencyLimit);
   }
 
   /** @type {string} */
@@ -198,7 +106,7 @@ class PerMessageDeflate {
   /** Gives back everything this instance holds. Whoever waits for a result gets an error. */
   cleanup() {
     this._release();
-    if (this._isAwake) awake.delete(this);
+    if (this._isAwake) keepNoMore(this);
     this._isAwake = false;
     this._setup = null;
     const callbacks = [];
@@ -341,203 +249,6 @@ class PerMessageDeflate {
   }
 }
 
-/** The line whose job is being settled, and what its turn of the loop has brought already. */
-let settling = null;
-let jobsInTurn = 0;
-let bytesInTurn = 0;
-
-const settled = Promise.resolve();
-
-/** Lines and their jobs that follow in the same turn. */
-const upcoming = [];
-
-/**
- * The jobs of one direction of a connection, one for each frame. They depend on each other, so they are done one after the
- * other.
- */
-class Line {
-  /** @param {PerMessageDeflate} owner */
-  constructor(owner) {
-    this.owner = owner;
-    /** The job that is being worked on, which knows the next one. */
-    this.first = null;
-    this.last = null;
-  }
-
-  /** Whether no job was done in this direction. */
-  get isNew() {
-    return (this.owner._directions & this.direction) === 0;
-  }
-
-  /**
-   * @param {Buffer} data
-   * @param {boolean} fin
-   * @param {boolean} inPassing whether the callback does not keep the result
-   * @param {(error: Error|null, data?: Buffer) => void} callback
-   */
-  push(data, fin, inPassing, callback) {
-    const job = { data, fin, inPassing, callback, next: null };
-    if (this.first !== null) {
-      this.last = this.last.next = job;
-      return;
-    }
-    this.first = this.last = job;
-    this.begin(job);
-  }
-
-  /** @returns {object|null} the first of the jobs that were waiting */
-  clear() {
-    const { first } = this;
-    this.first = this.last = null;
-    return first;
-  }
-
-  begin(job) {
-    if (this.isLarge(job)) {
-      this.send(job);
-    } else if (
-      settling === this &&
-      !this.isNew &&
-      jobsInTurn < MOST_JOBS_IN_A_TURN &&
-      bytesInTurn < MOST_BYTES_IN_A_TURN
-    ) {
-      workNext(this, job);
-    } else {
-      setImmediate(workInTurn, this, job);
-    }
-  }
-
-  /** Has a job done on the runtime. */
-  send(job) {
-    limiter.add((release) => {
-      if (this.first !== job) {
-        release();
-        return;
-      }
-      this.workElsewhere(job, (length) => {
-        jobsInTurn = bytesInTurn = 0;
-        const result = length === -1 ? null : takeResult(length, false);
-        release();
-        if (this.first === job) this.settle(job, result);
-      });
-    });
-  }
-
-  /** @param {Buffer|null} result `null` when the data could not be processed */
-  settle(job, result) {
-    const error = result === null ? failure() : null;
-    const { next } = job;
-    this.first = next;
-    if (next === null) this.last = null;
-    this.owner._used(this.isNew && next === null);
-    const isLarge = next !== null && this.isLarge(next);
-    if (isLarge) this.begin(next);
-
-    const outer = settling;
-    settling = this;
-    try {
-      if (error) job.callback(error);
-      else job.callback(null, result);
-    } finally {
-      if (next !== null && !isLarge && this.first === next) this.begin(next);
-      settling = outer;
-      this.owner._directions |= this.direction;
-    }
-  }
-}
-
-class Compression extends Line {
-  get direction() {
-    return 1;
-  }
-
-  get stream() {
-    return 'deflate';
-  }
-
-  isLarge({ data }) {
-    return data.length > DEFLATE_IN_PLACE;
-  }
-
-  work({ data, fin }) {
-    return native.deflate(this.owner._codec(), data, fin);
-  }
-
-  workElsewhere({ data, fin }, done) {
-    native.deflateOnRuntime(this.owner._codec(), data, fin, done);
-  }
-}
-
-class Decompression extends Line {
-  constructor(owner) {
-    super(owner);
-    this.expansion = LIKELY_EXPANSION;
-  }
-
-  get direction() {
-    return 2;
-  }
-
-  get stream() {
-    return 'inflate';
-  }
-
-  isLarge({ data }) {
-    return data.length * this.expansion > INFLATE_IN_PLACE;
-  }
-
-  settle(job, result) {
-    if (result !== null && job.data.length > 0) this.expansion = result.length / job.data.length;
-    super.settle(job, result);
-  }
-
-  get limit() {
-    return Math.max(this.owner._maxPayload, 0);
-  }
-
-  work({ data, fin }) {
-    return native.inflate(this.owner._codec(), data, fin, this.limit);
-  }
-
-  workElsewhere({ data, fin }, done) {
-    native.inflateBytesOnRuntime(this.owner._codec(), data, fin, this.limit, done);
-  }
-}
-
-/** Does a job in a turn of the loop that begins with it. */
-function workInTurn(line, job) {
-  jobsInTurn = bytesInTurn = 0;
-  work(line, job);
-}
-
-/**
- * Does a job in the same turn, after ticks and microtasks. Without closures, arguments and `queueMicrotask`, which would
- * make several times the garbage.
- */
-function workNext(line, job) {
-  upcoming.push(line, job);
-  settled.then(workAfterTicks);
-}
-
-function workAfterTicks() {
-  nextTick(workUpcoming);
-}
-
-/** Ticks come in the order in which they were asked for. */
-function workUpcoming() {
-  const line = upcoming.shift();
-  work(line, upcoming.shift());
-}
-
-/** Does a job on this thread. */
-function work(line, job) {
-  if (line.first !== job) return;
-  const length = line.work(job);
-  jobsInTurn++;
-  bytesInTurn += job.data.length + Math.max(length, 0);
-  line.settle(job, length === -1 ? null : takeResult(length, job.inPassing));
-}
-
 /** `false` says something else than a missing option. */
 function flag(value) {
   if (value === false) return false;
@@ -572,16 +283,6 @@ function throwIfRefused({ error, isTypeError }) {
 function collect(parameters, target) {
   for (const { name, value } of parameters) target[name] = value;
   return target;
-}
-
-function takeResult(length, inPassing) {
-  if (length === 0) return EMPTY_BUFFER;
-  const result =
-    inPassing && length <= passing.length
-      ? new FastBuffer(passing.buffer, 0, length)
-      : Buffer.allocUnsafe(length);
-  native.takeResult(result, 0);
-  return result;
 }
 
 /** The settings of node:zlib's streams that their users read back. */
