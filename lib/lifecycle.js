@@ -12,7 +12,8 @@ const {
 } = require('./constants');
 const { attachOutbox } = require('./stream-transport');
 const { throwLater } = require('./failure');
-const { discard, lateInput, takeOver } = require('./native-transport');
+const { lateInput } = require('./native-leftovers');
+const { discard, takeOver } = require('./native-transport');
 
 /*
  * The life of an open WebSocket: how it follows what its socket, its receiver and its sender tell, from the end of the

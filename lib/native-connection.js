@@ -20,7 +20,15 @@ const native = require('./native');
 const { takeInput } = require('./native-input');
 const NativeOutbox = require('./native-outbox');
 const { EMPTY_BUFFER } = require('./constants');
-const { systemError, throwLater } = require('./failure');
+const { systemError } = require('./failure');
+const {
+  deliverAhead,
+  deliverHead,
+  deliverLate,
+  putBack,
+  rescue,
+  rescueReceived
+} = require('./native-leftovers');
 const { kNative, takeOff } = require('./native-socket');
 const { flushAll } = require('./outbox');
 const { attachOutbox, countBefore } = require('./stream-transport');
@@ -28,8 +36,6 @@ const { isNative, threads } = require('./transport-choice');
 const { nextTick } = require('./timers');
 
 const Inherited = net.Socket.prototype;
-
-const kLate = Symbol('late input');
 
 /** What the Rust side tells (see `src/binding/transport/tell.rs`). */
 const READ = 0;
@@ -72,12 +78,6 @@ function start() {
 /** Whether Node has filled the memory that it reads into, most likely: then it reads again right away. */
 function hasFilledItsRoom({ bytesRead }) {
   return bytesRead > 0 && bytesRead % NODE_READS === 0;
-}
-
-/** Whether a socket hands what it is given to its listeners at once. */
-function passesOn(socket) {
-  const { flowing, length, sync } = socket._readableState;
-  return flowing && length === 0 && !sync && socket.listenerCount('data') > 0;
 }
 
 function dispatch(id, event, detail) {
@@ -196,7 +196,7 @@ class NativeConnection {
       takeInput(receiver, count);
     } finally {
       this.isTelling = false;
-      if (this.late !== null) this.deliverLast(this.late);
+      if (this.late !== null) deliverLate(this);
     }
     if (this.isLeaving) this.leaveWhenIdle();
   }
@@ -225,11 +225,11 @@ class NativeConnection {
     this.isResuming = false;
     this.isFlowing = false;
     try {
-      if (socket[kNative]) this.deliverHead();
+      if (socket[kNative]) deliverHead(this);
       socket.emit('resume');
       if (isFlowing && socket[kNative]) this.flow();
     } finally {
-      if (this.ahead !== null) this.deliverAhead();
+      if (this.ahead !== null) deliverAhead(this);
     }
   }
 
@@ -407,7 +407,7 @@ class NativeConnection {
       this.leave();
     } else if (this.hasEnded) {
       // The end is told behind what is read ahead; what the receiver is busy with goes on without this connection.
-      this.rescueReceived();
+      rescueReceived(this);
       this.leave();
     }
   }
@@ -428,115 +428,17 @@ class NativeConnection {
       // As Node has it: the handle reads, and stops when the stream has enough.
       if (!this.hasEnded) handle.readStart();
     }
-    this.putBack(unread);
+    putBack(this, unread);
     if (this.hasEnded) this.tellEnd();
-  }
-
-  /**
-   * Gives the socket what nobody has got yet, in the chunks in which it would have read it: a flowing one hands them out at
-   * once, until a listener has enough.
-   */
-  putBack(unread) {
-    const { head, socket } = this;
-    this.head = null;
-    if (this.isDiscarding) unread = [];
-    if (unread.length > 0 && !this.isIdle()) this.stall();
-    const chunks = head === null ? unread : [head, ...unread];
-    while (chunks.length > 0 && passesOn(socket)) {
-      try {
-        socket.unshift(chunks.shift());
-      } catch (thrown) {
-        // What a listener throws must not keep the rest from being told.
-        throwLater(thrown);
-      }
-    }
-    while (chunks.length > 0) socket.unshift(chunks.pop());
   }
 
   /** The tick in which a new socket flows. */
   begin() {
     try {
-      this.deliverHead();
+      deliverHead(this);
     } finally {
-      if (this.ahead !== null) this.deliverAhead();
+      if (this.ahead !== null) deliverAhead(this);
     }
-  }
-
-  /** Delivers what the socket had read before it was taken over. */
-  deliverHead() {
-    const { head, receiver, socket } = this;
-    if (head === null || this.isLeaving || socket.isPaused()) return;
-    this.head = null;
-    receiver.write(head);
-  }
-
-  /** What ws's receiver would have goes to the receiver, which is busy, or will not be told of it any more. */
-  rescueReceived() {
-    const { receiver, socket } = this;
-    if (receiver._isInput && native.nativeHolds(this.id)) this.keepHeld();
-    const isDone = this.isIdle() && !socket.isPaused();
-    const chunks = native.nativeReceived(this.id, isDone, !this.isFlowing);
-    if (receiver._isInput && chunks.length > 0) receiver._rest = chunks.shift();
-    if (this.isDiscarding) return;
-    // What the receiver is being told goes past its stream, so these chunks would overtake it.
-    if (this.isTelling) this.late = chunks;
-    else this.deliverLast(chunks);
-  }
-
-  /** What a listener throws must not keep the socket from being destroyed. Behind a close frame nothing counts. */
-  deliverLast(chunks) {
-    const { receiver } = this;
-    for (const chunk of chunks) {
-      try {
-        if (chunk.length > 0 && !receiver._writableState.ending) receiver.write(chunk);
-      } catch (thrown) {
-        throwLater(thrown);
-      }
-    }
-  }
-
-  /** A stream of Node's that is destroyed flows nevertheless, in the tick that was due or is under way. */
-  rescueFlowing() {
-    if (!this.isIdle()) this.rescueReceived();
-    this.ahead = native.nativeReceived(this.id, true, true);
-    if (this.head !== null) this.ahead.unshift(this.head);
-  }
-
-  /** Has what is left flow until the socket is paused. Then it is seen when that closes. */
-  deliverAhead() {
-    const { ahead, socket } = this;
-    this.ahead = null;
-    while (ahead.length > 0 && !socket.isPaused()) this.deliverLast([ahead.shift()]);
-    if (ahead.length > 0) socket[kLate] = Buffer.concat(ahead);
-  }
-
-  /** What ws's socket would have is seen when it closes, unless it flows again before that. */
-  rescueUnread() {
-    const { head, socket } = this;
-    const unread = [head ?? EMPTY_BUFFER, native.nativeReadAhead(this.id)];
-    if (socket.isPaused()) unread.push(native.nativeReadOnce(this.id));
-    const late = Buffer.concat(unread);
-    if (late.length === 0) return;
-    socket[kLate] = late;
-    if (!socket.isPaused()) this.stall();
-  }
-
-  /** Pauses the socket until its receiver has finished with what it has: in ws it would be paused by now. */
-  stall() {
-    this.socket.pause();
-    this.receiver._writableState.needDrain = true;
-  }
-
-  /** Has an item described for which there was no room, and keeps it behind all that were described before. */
-  keepHeld() {
-    const { receiver } = this;
-    const { _arena: before, _fetched: fetched } = receiver;
-    const base = cells[TOP];
-    // Others may have filled the arena since; then the first call only brings another one.
-    const count = this.fill(base, true) || this.fill(base, true);
-    receiver._keepLast(base, base + count * STRIDE);
-    receiver._arena = before;
-    receiver._fetched = fetched;
   }
 
   forget() {
@@ -557,15 +459,8 @@ class NativeConnection {
     }
     this.sender._outbox = null;
     socket[kNative] = undefined;
-    if (!this.isDiscarding && !socket._readableState.ended) {
-      // It had arrived before. Its listeners find a socket that is not native any more.
-      const flows = this.isFlowing || this.head !== null;
-      if (flows && !socket.isPaused()) this.rescueFlowing();
-      else {
-        this.rescueReceived();
-        this.rescueUnread();
-      }
-    }
+    // Its listeners find a socket that is not native any more.
+    if (!this.isDiscarding && !socket._readableState.ended) rescue(this);
     this.head = null;
     this.forget();
   }
@@ -573,8 +468,10 @@ class NativeConnection {
 
 /** What few connections ever change takes no memory in the others. */
 Object.assign(NativeConnection.prototype, {
-  /** What the socket had read before, until it is delivered. */
+  /** What has arrived and was not told: see `native-leftovers.js`. */
   head: null,
+  ahead: null,
+  late: null,
   /** Whether the byte stream was asked for and reading moves over when the input at hand is used up. */
   isLeaving: false,
   /** Whether what still comes is thrown away. */
@@ -585,14 +482,10 @@ Object.assign(NativeConnection.prototype, {
   isResuming: false,
   /** Whether what was read while the socket was paused flows in that tick, or does so now. */
   isFlowing: false,
-  /** Chunks that the socket had got when it was destroyed while it flowed. */
-  ahead: null,
-  /** Chunks that the receiver had got when the connection was destroyed while it was being told. */
-  late: null,
   /** Memory that Rust reads a large message into. */
   lent: null,
   /** Whom to tell that everything sent is written. */
   whenDrained: null
 });
 
-module.exports = { NativeConnection, kLate, start };
+module.exports = { NativeConnection, start };

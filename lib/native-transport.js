@@ -1,10 +1,9 @@
 'use strict';
 
 const net = require('net');
-const { Readable } = require('stream');
 
 const native = require('./native');
-const { NativeConnection, kLate, start } = require('./native-connection');
+const { NativeConnection, start } = require('./native-connection');
 const { isWatched, kNative, putOn } = require('./native-socket');
 const { nextTick } = require('./timers');
 
@@ -17,9 +16,6 @@ const { nextTick } = require('./timers');
 
 /** Takes the place of a handle's `readStart()` while Rust reads its bytes. */
 const readNothing = () => 0;
-
-/** Whether a stream that is destroyed can still be paused and resumed, as it can up to Node 25. */
-const heedsWhenDestroyed = new Readable({ read() {} }).destroy().pause().isPaused();
 
 /**
  * Whether a socket can be taken over: a plain one, connected, that nobody has laid hands on.
@@ -101,15 +97,4 @@ function discard(socket) {
   if (socket[kNative]) socket[kNative].discard();
 }
 
-/**
- * What had arrived on a paused socket when it was destroyed. As in Node, it is gone if the socket was resumed since and
- * heeds that.
- *
- * @param {import('stream').Duplex} socket
- * @returns {Buffer|undefined}
- */
-function lateInput(socket) {
-  return socket.isPaused() || !heedsWhenDestroyed ? socket[kLate] : undefined;
-}
-
-module.exports = { discard, lateInput, takeOver };
+module.exports = { discard, takeOver };
