@@ -1,11 +1,8 @@
 'use strict';
 
-const { AsyncResource } = require('async_hooks');
-const net = require('net');
-const { constants } = require('os');
-
 const native = require('./native');
 const { EMPTY_BUFFER } = require('./constants');
+const { KNOWN, NativeBacklog, WITH_SOCKET } = require('./native-backlog');
 const {
   BY_REFERENCE,
   MAX_HEAD,
@@ -17,7 +14,6 @@ const {
   maskBytes,
   writeHead
 } = require('./outbox');
-const { callEach, systemError } = require('./failure');
 const { nextTick } = require('./timers');
 
 /** Frames of all connections are written into this much memory, to be handed over once in a turn of the loop. */
@@ -35,15 +31,8 @@ const FIRST_RECORD = 4;
 const RECORD = 4;
 const MOST_RECORDS = 16 * 1024;
 
-const [major, minor] = process.versions.node.split('.').map(Number);
-
-/** Whether Node calls a write cancelled when its socket is destroyed. */
-const CANCELS = major > 22 || (major === 22 && minor >= 9);
-
 /** How many connections the array of backlogs is made for at first. */
 const FIRST_CAPACITY = 1024;
-
-const NOBODY = Object.freeze([]);
 
 /** Is told the numbers and the errors of connections that broke. */
 let tell = null;
@@ -62,7 +51,7 @@ const head = Buffer.alloc(MAX_HEAD);
 /**
  * Collects the frames of one native connection in the memory that Rust writes from.
  */
-class NativeOutbox {
+class NativeOutbox extends NativeBacklog {
   /**
    * Starts the native transport in this environment.
    *
@@ -100,6 +89,7 @@ class NativeOutbox {
    * @param {boolean} isClient
    */
   constructor(id, socket, isClient) {
+    super(socket);
     if (id >= queued.length) {
       const more = new Float64Array(Math.max(queued.length * 2, id + 1));
       more.set(queued);
@@ -107,12 +97,10 @@ class NativeOutbox {
       native.nativeSetQueued(queued);
     }
     this.id = id;
-    this.socket = socket;
     this.isClient = isClient;
-    /** How many bytes were sent so far, and how many of them in the flush that is being collected. */
-    this.sent = 0;
-    this.collected = 0;
+    /** The flush in which something was sent last, and how many bytes. */
     this.inFlush = -1;
+    this.collected = 0;
   }
 
   /** How many bytes Rust holds because the peer does not take them. */
@@ -120,36 +108,9 @@ class NativeOutbox {
     return queued[this.id];
   }
 
-  /**
-   * See {@link import('./outbox').Outbox#waiting}; here it is part of the length of the socket's writable state, unless
-   * that is ending and what waits will still be written.
-   */
-  get waiting() {
-    if (!this.isShown && queued[this.id] > 0) this.showBacklog();
-    return this.socket._writableState.ending && !this.isSettled ? this.backlog() : 0;
-  }
-
-  /** Has the socket's writable state count the backlog, as if the socket held it itself. */
-  showBacklog() {
-    this.isShown = true;
-    const state = this.socket._writableState;
-    let own = state.length;
-    const shown = () => (state.ending && !this.isSettled ? 0 : this.backlog());
-    Object.defineProperty(state, 'length', {
-      configurable: true,
-      enumerable: true,
-      // A stream that ends looks only at what it holds itself; `_final` waits for the rest.
-      get: () => own + shown(),
-      set: (length) => {
-        own = length - shown();
-      }
-    });
-  }
-
-  backlog() {
-    if (this.isSettled) return this.lost;
-    if (this.isMoved || queued[this.id] === 0) return 0;
-    return queued[this.id] + (control[COUNT] > 0 && this.inFlush === flush ? this.collected : 0);
+  /** How many bytes Rust was not told of yet. */
+  collecting() {
+    return control[COUNT] > 0 && this.inFlush === flush ? this.collected : 0;
   }
 
   /** See {@link import('./outbox').Outbox#frame}. */
@@ -266,197 +227,17 @@ class NativeOutbox {
     nextTick(tellFilled, this);
   }
 
-  /** With nothing else on its way, what ends at `mark` is what ws would be handing to the kernel now. */
-  noteInFlight(written, mark) {
-    if (this.inFlight <= written) this.inFlight = mark;
-  }
-
-  /** A part of the backlog was written. */
-  onProgress() {
-    const written = this.written();
-    if (written >= this.inFlight) this.inFlight = this.sent;
-    let due = 0;
-    while (due < this.waiters.length && this.waiters[due].mark <= written) due++;
-    if (due === 0) return;
-    const callbacks = this.waiters.splice(0, due).map((waiter) => waiter.callback);
-    callEach(callbacks, 0, null);
-  }
-
   /** How many bytes no kernel has taken, once it was asked to take them all. */
   unwritten() {
-    if (this.isMoved) return this.socket.writableLength;
+    if (this.fate === WITH_SOCKET) return this.socket.writableLength;
     this.flush();
     native.nativeSettle(this.id);
     return this.queued();
   }
-
-  /** How many bytes were written, unless somebody else writes them. */
-  written() {
-    if (this.isSettled) return this.lostFrom;
-    return this.isMoved ? 0 : this.sent - queued[this.id];
-  }
-
-  /** A frame was not written when its callback was due. */
-  wait(mark, callback) {
-    if (this.waiters.length === 0) this.noteInFlight(this.written(), mark);
-    if (this.waiters === NOBODY) this.waiters = [];
-    this.waiters.push({ mark, callback: AsyncResource.bind(callback), error: null });
-  }
-
-  /**
-   * From now on the socket writes, first the bytes that no kernel has taken, in pieces as ws has them: what is on its way,
-   * and what ends where somebody waits.
-   *
-   * @param {Buffer} unsent
-   * @param {(error?: Error|null) => void} whenWritten
-   */
-  move(unsent, whenWritten) {
-    const written = this.sent - unsent.length;
-    const { inFlight, socket, waiters } = this;
-    this.isMoved = true;
-    this.waiters = NOBODY;
-    let start = 0;
-    for (let i = 0; i < waiters.length;) {
-      // More may be written than is told.
-      const end = Math.max(waiters[i].mark - written, inFlight - written, start);
-      const callbacks = [];
-      for (; i < waiters.length && waiters[i].mark - written <= end; i++) {
-        callbacks.push(waiters[i].callback);
-      }
-      writeBeforeEnd(socket, unsent.subarray(start, end), (error) => callEach(callbacks, 0, error));
-      start = end;
-    }
-    const settle = (error) => {
-      try {
-        this.settle(error ?? null);
-      } finally {
-        whenWritten(error);
-      }
-    };
-    if (unsent.length > 0) writeBeforeEnd(socket, unsent.subarray(start), settle);
-    else settle(null);
-  }
-
-  /** Everything was written, or nothing more will be: whoever waits is told. */
-  settle(error) {
-    if (this.isSettled) return;
-    this.isSettled = true;
-    this.error = error;
-    if (error) this.lostFrom = 0;
-    this.tellWaiters();
-  }
-
-  tellWaiters() {
-    this.callWaiters((waiter) => waiter.callback(this.error));
-  }
-
-  /** Calls whoever waits, and with each what ws would have kept until then counts as waiting no more. */
-  callWaiters(callOne) {
-    const { inFlight, sent, waiters } = this;
-    this.waiters = NOBODY;
-    const calls = waiters.map((waiter) => () => {
-      if (this.lost > 0) this.lost = sent - Math.max(waiter.mark, inFlight);
-      callOne(waiter);
-    });
-    const end = () => {
-      this.lost = 0;
-    };
-    callEach([...calls, end], 0, null);
-  }
-
-  /** What waits will not be written. It counts as waiting until whoever waits is told. */
-  lose() {
-    const lost = this.backlog();
-    if (lost > 0 && !this.isShown) this.showBacklog();
-    this.isSettled = true;
-    this.lost = lost;
-  }
-
-  /** A write has failed. Whoever waits is told when the socket is destroyed because of it. */
-  fail(error, written) {
-    this.lose();
-    this.error = error;
-    this.lostFrom = written;
-  }
-
-  /** The socket is being destroyed. What was not written never will be. */
-  abandon() {
-    if (this.isSettled) return;
-    this.lostFrom = this.written();
-    this.lose();
-    if (!this.hasAbandoned()) return;
-    if (CANCELS) this.cancelled = systemError('write', constants.errno.ECANCELED);
-    this.destroyedBy = this.socket._writableState.errored ?? this.cancelled;
-  }
-
-  /** How much of what is lost ws would have handed over: Node counts that as written. */
-  lostInFlight() {
-    return this.lost > 0 ? Math.max(0, this.inFlight - this.lostFrom) : 0;
-  }
-
-  /** Whether somebody waits, or something counts as waiting, that is not told yet. */
-  hasAbandoned() {
-    return this.lost > 0 || this.waiters.length > 0;
-  }
-
-  /** The socket is destroyed, and knows what to tell those for whom it would have kept something. */
-  prepare() {
-    for (const waiter of this.waiters) {
-      if (waiter.mark <= this.inFlight) continue;
-      if (this.destroyedBy) waiter.error = this.destroyedBy;
-      else writeBeforeEnd(this.socket, EMPTY_BUFFER, (error) => (waiter.error = error));
-    }
-  }
-
-  /**
-   * Whoever waits is told that the socket is destroyed. What the kernel was to take next counts as written, or since Node
-   * 22.9 as cancelled; unless there is another error, that is one for all, then.
-   */
-  tellAbandoned() {
-    this.callWaiters(({ mark, callback, error }) => {
-      callback(mark > this.inFlight ? error : this.cancelled);
-    });
-  }
 }
 
-/** What few outboxes ever change takes no memory in the others. */
-Object.assign(NativeOutbox.prototype, {
-  /** Whether `'drain'` is due in a tick, if everything is written by then. */
-  isFilling: false,
-  /** Callbacks behind a backlog, with the number of bytes that must be written before. */
-  waiters: NOBODY,
-  /** Up to where ws would have handed to the kernel what waits; what was sent later it would have kept. */
-  inFlight: 0,
-  /** Whether the stream transport writes the backlog now. */
-  isMoved: false,
-  /** Whether the socket's writable state counts the backlog. */
-  isShown: false,
-  /** Whether it is known what became of the backlog, and which error if one did. */
-  isSettled: false,
-  error: null,
-  /** How much of it counts as waiting although it will not be written. */
-  lost: 0,
-  /** How much had been written when the connection broke or its socket was destroyed, and with which error. */
-  lostFrom: Infinity,
-  destroyedBy: null,
-  /** The error of what was on its way then, if it is one. */
-  cancelled: null
-});
-
-/** Writes what was sent before the socket was ended, if it was. */
-function writeBeforeEnd(socket, bytes, callback) {
-  const { _writableState: state } = socket;
-  if (!state.ending) {
-    socket.write(bytes, callback);
-    return;
-  }
-  state.ending = false;
-  try {
-    net.Socket.prototype.write.call(socket, bytes, callback);
-  } finally {
-    state.ending = true;
-  }
-}
+/** Whether `'drain'` is due in a tick, if everything is written by then. Takes memory only where it ever is. */
+NativeOutbox.prototype.isFilling = false;
 
 /** Hands over what was collected, and finds out which connections are broken. */
 function handOver() {
@@ -483,15 +264,16 @@ function flushOnExit() {
 
 /** What was enough for the socket was sent. If anything is not written yet, `'drain'` comes later. */
 function tellFilled(outbox) {
-  const { isSettled, socket } = outbox;
+  const { fate, socket } = outbox;
   outbox.isFilling = false;
-  const isDue = socket.listenerCount('drain') > 0 && !socket._writableState.ending && !isSettled;
+  const isOpen = fate !== KNOWN && !socket._writableState.ending;
+  const isDue = isOpen && socket.listenerCount('drain') > 0;
   if (isDue && outbox.unwritten() === 0) socket.emit('drain');
 }
 
 /** The tick in which a callback is due if the kernel takes at once what it is given, as ws has it. */
 function callBack(outbox, mark, callback) {
-  if (!outbox.isSettled) handOver();
+  if (outbox.fate !== KNOWN) handOver();
   if (mark <= outbox.written()) callback(null);
   else if (outbox.error) callback(outbox.error);
   else outbox.wait(mark, callback);
