@@ -98,6 +98,32 @@ describe('PerMessageDeflate in the turns of the loop', () => {
     );
   });
 
+  test('leaves what is large to other threads, whatever became of the message before', async () => {
+    const deflate = new PerMessageDeflate({ isServer: true });
+    deflate.accept([{}]);
+    const decompress = (data) =>
+      new Promise((resolve, reject) => {
+        deflate.decompress(data, true, (error, text) => (error ? reject(error) : resolve(text)));
+      });
+    // Empty blocks, of which nothing comes out.
+    const blocks = Buffer.alloc(8_000_001, Buffer.from([0x02, 0x08, 0x20, 0x80, 0x00]));
+    blocks[blocks.length - 1] = 0;
+    await decompress(blocks.subarray(-10_001));
+
+    let turns = 0;
+    let isDone = false;
+    const count = () => {
+      if (isDone) return;
+      turns++;
+      setImmediate(count);
+    };
+    const done = decompress(blocks);
+    count();
+    assert.strictEqual((await done).length, 0);
+    isDone = true;
+    assert.ok(turns > 20, `${turns} turns of the loop meanwhile`);
+  });
+
   test('goes on when a callback throws', async () => {
     const deflate = negotiated();
     await turnsOf(deflate, 1);

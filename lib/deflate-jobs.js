@@ -21,7 +21,7 @@ const DEFLATE_IN_PLACE = 8 * 1024;
 
 /**
  * The same for decompressing, in bytes of what comes out: about 1 to 2 µs per KiB. How many those will be is guessed
- * from the message before.
+ * from the message before, but never as less than what goes in: that may take as long, and the peer decides on both.
  */
 const INFLATE_IN_PLACE = 12 * 1024;
 
@@ -197,7 +197,7 @@ class Decompression extends Line {
   }
 
   isLarge({ data }) {
-    return data.length * this.expansion > INFLATE_IN_PLACE;
+    return data.length * Math.max(this.expansion, 1) > INFLATE_IN_PLACE;
   }
 
   settle(job, result) {

@@ -128,5 +128,7 @@ impl Environment {
 unsafe extern "C" fn detach(data: *mut c_void) {
     // SAFETY: `data` is the box made in `attach`, and this hook runs once.
     let environment = unsafe { Box::from_raw(data.cast::<Rc<Environment>>()) };
+    // The job that each thread is busy with is waited for.
+    environment.pool.close();
     environment.jobs.shut_down();
 }

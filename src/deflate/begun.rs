@@ -2,8 +2,8 @@
 
 use super::history::History;
 
-/// Longer messages cannot be repeated. They would take as much memory again.
-const MOST_KEPT: usize = 1024 * 1024;
+/// Longer messages are not repeated. They would take as much memory again, and several times as long.
+pub(super) const MOST_REPEATED: usize = 1024 * 1024;
 
 /// The frames so far, for the rare case that they must be decompressed once more.
 pub(super) struct Begun {
@@ -34,7 +34,7 @@ impl Begun {
     pub(super) fn push(&mut self, input: &[u8]) {
         let frames = size_of_val(self.ends.as_slice());
         let kept = self.input.len().saturating_add(frames);
-        self.is_cut |= kept.saturating_add(input.len()) > MOST_KEPT;
+        self.is_cut |= kept.saturating_add(input.len()) > MOST_REPEATED;
         if self.is_cut {
             self.input = Vec::new();
             self.ends = Vec::new();

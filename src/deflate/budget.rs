@@ -1,6 +1,7 @@
-//! How much a frame may produce, and in which pieces.
+//! How much a frame may produce, in which pieces, and whether it is still wanted.
 
 use super::error::InflateError;
+use super::pool::Pool;
 
 /// What comes out is checked against the limit whenever a chunk of this size is full, and at the end of the input. It is
 /// Node's chunk size: a stream that is too big and then corrupt fails for the same reason as there.
@@ -10,6 +11,7 @@ const MIN_ROOM: usize = 256;
 
 /// Counts what a frame produces.
 pub(super) struct Budget {
+    pool: Pool,
     limit: u64,
     /// Bytes that came out.
     produced: u64,
@@ -21,8 +23,9 @@ pub(super) struct Budget {
 
 impl Budget {
     /// For a frame that finds so many bytes in the chunk at hand. A limit of 0 is none.
-    pub(super) fn new(limit: u64, filled: usize) -> Self {
+    pub(super) fn new(pool: &Pool, limit: u64, filled: usize) -> Self {
         Self {
+            pool: pool.clone(),
             limit: if limit == 0 { u64::MAX } else { limit },
             produced: 0,
             filled: filled.min(CHUNK),
@@ -71,6 +74,14 @@ impl Budget {
         }
         self.filled = self.filled.saturating_sub(CHUNK);
         self.check()
+    }
+
+    /// Fails if nobody wants the result any more.
+    pub(super) fn check_cancelled(&self) -> Result<(), InflateError> {
+        if self.pool.is_closed() {
+            return Err(InflateError::stream());
+        }
+        Ok(())
     }
 
     /// Fails if what came out goes beyond the limit.

@@ -113,7 +113,7 @@ impl Deflater {
         } else {
             let (settings, mut compressor) = self.take_compressor(input.len(), fin)?;
             let start = out.len();
-            if let Err(error) = compress(&mut compressor, input, out) {
+            if let Err(error) = compress(&self.pool, &mut compressor, input, out) {
                 out.truncate(start);
                 self.pool.give_compressor(settings, compressor);
                 return Err(error);
@@ -211,6 +211,7 @@ const MAX_ROOM: usize = 16 * 1024;
 
 /// Compresses everything and flushes to a byte boundary.
 fn compress(
+    pool: &Pool,
     compressor: &mut Deflate,
     mut input: &[u8],
     out: &mut Vec<u8>,
@@ -235,6 +236,11 @@ fn compress(
         // Room left over means that the flush is complete.
         if written < room {
             return Ok(());
+        }
+        if pool.is_closed() {
+            return Err(DeflateError {
+                message: "nobody wants the result any more",
+            });
         }
         room = MAX_ROOM;
     }

@@ -5,11 +5,16 @@
 //! decompressor is slow, small and exact. It runs only where that matters: once more over a message that zlib-rs refused,
 //! and from the end of a message within a block, where a well-formed stream never stops.
 
+use std::sync::Arc;
+
 use super::budget::Budget;
 use super::error::InflateError;
 use super::history::History;
 use super::huffman::{Code, Huffman, InvalidLengths};
 use super::MESSAGE_TAIL;
+
+/// After so many steps it is seen whether somebody still wants the result. They take about a millisecond.
+const STEPS_AT_ONCE: usize = 32 * 1024;
 
 /// How a run over some input ended.
 #[derive(Debug, PartialEq)]
@@ -100,8 +105,11 @@ pub(super) struct Exact {
     lengths: Vec<u8>,
     /// The codes of code lengths, of literals and lengths, and of distances.
     meta: Huffman,
-    symbols: Huffman,
-    distances: Huffman,
+    symbols: Arc<Huffman>,
+    distances: Arc<Huffman>,
+    /// The codes of blocks that bring none, once there was such a block: making them takes far longer than reading an empty
+    /// one.
+    fixed: Option<(Arc<Huffman>, Arc<Huffman>)>,
 }
 
 impl Exact {
@@ -119,8 +127,9 @@ impl Exact {
             lengths_of_lengths: Vec::new(),
             lengths: Vec::new(),
             meta: Huffman::default(),
-            symbols: Huffman::default(),
-            distances: Huffman::default(),
+            symbols: Arc::default(),
+            distances: Arc::default(),
+            fixed: None,
         }
     }
 
@@ -170,7 +179,7 @@ impl Exact {
                 out,
                 start,
             };
-            let stop = self.run(&mut call);
+            let stop = self.run(&mut call, budget)?;
             input = call.input;
             let text = out.get(start..).unwrap_or_default();
             let written = text.len();
@@ -190,11 +199,14 @@ impl Exact {
         }
     }
 
-    fn run(&mut self, call: &mut Call) -> Stop {
+    fn run(&mut self, call: &mut Call, budget: &Budget) -> Result<Stop, InflateError> {
         loop {
-            if let Err(stop) = self.step(call) {
-                return stop;
+            for _ in 0..STEPS_AT_ONCE {
+                if let Err(stop) = self.step(call) {
+                    return Ok(stop);
+                }
             }
+            budget.check_cancelled()?;
         }
     }
 
@@ -226,14 +238,26 @@ impl Exact {
         match self.take(2) {
             0 => self.mode = Mode::StoredLengths,
             1 => {
-                let invalid = |_: InvalidLengths| Stop::Bad("invalid block type");
-                self.symbols = Huffman::fixed_lengths().map_err(invalid)?;
-                self.distances = Huffman::fixed_distances().map_err(invalid)?;
+                self.use_fixed_codes()
+                    .map_err(|_| Stop::Bad("invalid block type"))?;
                 self.mode = Mode::Symbol;
             }
             2 => self.mode = Mode::TableSizes,
             _ => return Err(Stop::Bad("invalid block type")),
         }
+        Ok(())
+    }
+
+    fn use_fixed_codes(&mut self) -> Result<(), InvalidLengths> {
+        let (symbols, distances) = match &self.fixed {
+            Some(fixed) => fixed,
+            None => self.fixed.insert((
+                Arc::new(Huffman::fixed_lengths()?),
+                Arc::new(Huffman::fixed_distances()?),
+            )),
+        };
+        self.symbols = Arc::clone(symbols);
+        self.distances = Arc::clone(distances);
         Ok(())
     }
 
@@ -349,10 +373,12 @@ impl Exact {
         {
             return Err(Stop::Bad("invalid code -- missing end-of-block"));
         }
-        self.symbols =
+        let symbols =
             Huffman::new(of_symbols, true).map_err(|_| Stop::Bad("invalid literal/lengths set"))?;
-        self.distances =
+        let distances =
             Huffman::new(of_distances, true).map_err(|_| Stop::Bad("invalid distances set"))?;
+        self.symbols = Arc::new(symbols);
+        self.distances = Arc::new(distances);
         self.mode = Mode::Symbol;
         Ok(())
     }

@@ -3,13 +3,19 @@
 /// The longest code.
 const MAX_BITS: usize = 15;
 
-/// A canonical code, read bit by bit.
+/// Codes up to this length are looked up, longer ones are read bit by bit.
+const LOOKED_UP: u32 = u8::BITS;
+
+/// A canonical code.
 #[derive(Default)]
 pub(super) struct Huffman {
     /// How many symbols have a code of each length.
     counts: [u16; MAX_BITS + 1],
     /// The symbols in the order of their codes.
     symbols: Vec<u16>,
+    /// For each value of the next byte the symbol that its lowest bits are the code of, and how many those are; 0 if the code
+    /// is longer.
+    short: Vec<(u16, u32)>,
     /// Some codes stand for nothing. zlib has this only with one code of one bit, or none.
     is_incomplete: bool,
 }
@@ -61,6 +67,7 @@ impl Huffman {
             symbols.extend(of_length.map(|(symbol, _)| symbol));
         }
         Ok(Self {
+            short: short_codes(&counts, &symbols),
             counts,
             symbols,
             is_incomplete: free > 0,
@@ -87,6 +94,18 @@ impl Huffman {
 
     /// What the lowest `available` bits of `held` begin with.
     pub(super) fn decode(&self, held: u64, available: u32) -> Code {
+        let [next, ..] = held.to_le_bytes();
+        match self.short.get(usize::from(next)) {
+            // Beyond the available bits there is nothing to go by.
+            Some((symbol, length)) if (1..=available).contains(length) => {
+                Code::Symbol(*symbol, *length)
+            }
+            _ => self.decode_bits(held, available),
+        }
+    }
+
+    /// As [`Huffman::decode`], without looking anything up.
+    pub(super) fn decode_bits(&self, held: u64, available: u32) -> Code {
         // The first code of the length, how far the bits are beyond it, and the place of its symbol.
         let (mut rest, mut first) = (held, 0_usize);
         let (mut code, mut place) = (0_usize, 0_usize);
@@ -113,4 +132,23 @@ impl Huffman {
         }
         Code::Nothing(available)
     }
+}
+
+/// What is to be looked up of a code.
+fn short_codes(counts: &[u16; MAX_BITS + 1], symbols: &[u16]) -> Vec<(u16, u32)> {
+    let mut short = vec![(0, 0); 1 << LOOKED_UP];
+    let (mut code, mut symbols) = (0_u8, symbols.iter());
+    for (bits, count) in (1..=LOOKED_UP).zip(counts.iter().skip(1)) {
+        for symbol in symbols.by_ref().take(usize::from(*count)) {
+            // The first bit of a code is the lowest one that is held.
+            let lowest = code.reverse_bits() >> LOOKED_UP.saturating_sub(bits);
+            let others = short.iter_mut().skip(usize::from(lowest));
+            for entry in others.step_by(1 << bits) {
+                *entry = (*symbol, bits);
+            }
+            code = code.wrapping_add(1);
+        }
+        code = code.wrapping_shl(1);
+    }
+    short
 }

@@ -2,7 +2,7 @@
 
 use zlib_rs::Inflate;
 
-use super::begun::Begun;
+use super::begun::{Begun, MOST_REPEATED};
 use super::budget::Budget;
 use super::error::InflateError;
 use super::exact::{Exact, Run};
@@ -159,11 +159,11 @@ impl Inflater {
             return Err(InflateError::data(Some("invalid stored block lengths")));
         }
         let start = out.len();
-        let mut budget = Budget::new(limit, self.filled);
+        let mut budget = Budget::new(&self.pool, limit, self.filled);
         let tail = match fin {
             false => Tail::None,
             // Where the context ends with the message, it does not matter where that stands.
-            true if self.no_context_takeover || !self.can_repeat() => Tail::Plain,
+            true if self.no_context_takeover || !self.can_repeat(input) => Tail::Plain,
             true => Tail::Seen,
         };
         let decompressor = match &mut self.decompressor {
@@ -201,7 +201,7 @@ impl Inflater {
         let Some(exact) = &mut self.open else {
             return Err(InflateError::stream());
         };
-        let mut budget = Budget::new(limit, self.filled);
+        let mut budget = Budget::new(&self.pool, limit, self.filled);
         let run = exact.write_frame(input, fin, &mut self.history, &mut budget, out)?;
         self.filled = budget.filled();
         if fin && exact.is_between_blocks() {
@@ -231,8 +231,11 @@ impl Inflater {
         }
         // Set anew from the history, zlib knows no more text than the peer may refer to.
         if self.small_window && self.stand_down() == Standing::WithinBlock {
-            self.repeat_to_go_on(input, 0, &mut Vec::new())?;
-            return Ok(());
+            if self.can_repeat(input) {
+                self.repeat_to_go_on(input, 0, &mut Vec::new())?;
+                return Ok(());
+            }
+            self.lost_block = true;
         }
         if let Some(begun) = self.begun.take() {
             let (older, newer) = begun.text();
@@ -267,7 +270,7 @@ impl Inflater {
         if is_certain {
             return error;
         }
-        if self.can_repeat() {
+        if self.can_repeat(input) {
             if let Err(error) = self.repeat(input, fin, limit, &mut Vec::new()) {
                 return error;
             }
@@ -294,13 +297,13 @@ impl Inflater {
             filled = begun.filled();
             let mut discarded = Vec::new();
             for frame in begun.frames() {
-                let mut budget = Budget::new(0, filled);
+                let mut budget = Budget::new(&self.pool, 0, filled);
                 exact.write_frame(frame, false, &mut history, &mut budget, &mut discarded)?;
                 filled = budget.filled();
                 discarded.clear();
             }
         }
-        let mut budget = Budget::new(limit, filled);
+        let mut budget = Budget::new(&self.pool, limit, filled);
         let run = exact.write_frame(input, fin, &mut history, &mut budget, out)?;
         Ok(Repeated {
             run,
@@ -310,9 +313,9 @@ impl Inflater {
         })
     }
 
-    /// Whether the message so far was kept.
-    fn can_repeat(&self) -> bool {
-        self.begun.as_ref().is_none_or(Begun::is_complete)
+    /// Whether the message so far was kept, and is not too long to be decompressed once more.
+    fn can_repeat(&self, input: &[u8]) -> bool {
+        input.len() <= MOST_REPEATED && self.begun.as_ref().is_none_or(Begun::is_complete)
     }
 
     /// Ends the context: the next frame starts a new one.

@@ -7,6 +7,7 @@
 //! What was allocated once is kept while it may be needed again: making a state takes longer than compressing a small
 //! message. What is given up goes back to the system (`memory.rs`).
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use zlib_rs::{Deflate, DeflateConfig, Inflate, Strategy};
@@ -24,6 +25,7 @@ const FEWEST_KEPT: usize = 8;
 #[derive(Clone, Default)]
 pub struct Pool {
     shelves: Arc<Mutex<Shelves>>,
+    is_closed: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -153,6 +155,15 @@ impl Pool {
     /// An empty pool.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Says that nobody wants the results of what is under way any more: what takes long fails soon.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
     }
 
     /// Lends a compressor at the start of a stream.

@@ -10,6 +10,9 @@ use super::history::History;
 use super::pool::Pool;
 use super::{advance, MESSAGE_TAIL};
 
+/// zlib gets so many bytes at once: even if nothing comes out of them, they take no more than some milliseconds.
+const INPUT_AT_ONCE: usize = 256 * 1024;
+
 /// A decompressor that knows the text of the history and stands between two blocks.
 pub(super) fn wake(pool: &Pool, history: &History) -> Result<Inflate, InflateError> {
     let mut decompressor = pool.take_decompressor();
@@ -119,7 +122,9 @@ fn decompress(
     // A call that fills its room may leave output behind, even when no input is left.
     let mut more_output = false;
     while more_output || !input.is_empty() {
-        let step = Step::append(decompressor, input, InflateFlush::NoFlush, budget, out)?;
+        budget.check_cancelled()?;
+        let piece = input.get(..INPUT_AT_ONCE).unwrap_or(input);
+        let step = Step::append(decompressor, piece, InflateFlush::NoFlush, budget, out)?;
         input = input.get(step.read..).unwrap_or_default();
         more_output = step.is_full;
         if step.status == Status::StreamEnd {

@@ -419,11 +419,13 @@ impl Inbound {
     /// Where the frames of a stored message end, as offsets into [`Inbound::stored`].
     pub fn frame_ends(&self, message: Range<usize>) -> impl Iterator<Item = usize> + '_ {
         let pieces = self.pieces.as_ref();
-        pieces
-            .map_or(&[][..], |pieces| pieces.store.frame_ends())
-            .iter()
+        let ends = pieces.map_or(&[][..], |pieces| pieces.store.frame_ends());
+        // They rise: a chunk full of messages must not have all of them looked at for each.
+        let first = ends.partition_point(|end| *end <= message.start);
+        ends.iter()
+            .skip(first)
             .copied()
-            .filter(move |end| *end > message.start && *end <= message.end)
+            .take_while(move |end| *end <= message.end)
     }
 
     /// The payload of a control frame that arrived in pieces.

@@ -1,7 +1,7 @@
 //! Limits: what is too big stops early, and nothing is allocated on a promise.
 
-use super::{deflate, deflater, inflate, inflater, json};
-use crate::deflate::InflateError;
+use super::{deflate, deflater, inflate, inflater, json, noise};
+use crate::deflate::{DeflateOptions, Deflater, InflateError, InflateOptions, Inflater, Pool};
 
 /// The most one call goes beyond its limit.
 const CHUNK: usize = 16 * 1024;
@@ -99,4 +99,35 @@ fn a_stream_that_ends_is_bound_too() {
     let mut out = Vec::new();
     let result = inflater(false).inflate(&payload, true, 10, &mut out);
     assert_eq!(result, Err(InflateError::TooBig));
+}
+
+/// So many empty blocks with zlib's fixed codes, four in five bytes; the last of them is open.
+fn empty_blocks(bytes: usize) -> Vec<u8> {
+    let four = [0x02, 0x08, 0x20, 0x80, 0x00];
+    four.into_iter().cycle().take(bytes).collect()
+}
+
+#[test]
+fn what_nobody_wants_any_more_fails_soon_however_much_it_is() {
+    let blocks = empty_blocks(1_000_000);
+    // After the second one the slow decompressor goes on, in a stored block that lacks a byte.
+    let (between_blocks, within_block): (&[u8], &[u8]) = (&[0], &[0, 5, 0, 0xfa, 0xff]);
+    for (before, rest) in [(between_blocks, &[][..]), (within_block, b"t")] {
+        let pool = Pool::new();
+        let mut receiver = Inflater::new(InflateOptions::default(), false, &pool);
+        let mut out = Vec::new();
+        receiver.inflate(before, true, 0, &mut out).unwrap();
+        receiver.inflate(rest, false, 0, &mut out).unwrap();
+        receiver.inflate(&blocks, false, 0, &mut out).unwrap();
+        pool.close();
+        let result = receiver.inflate(&blocks, false, 0, &mut out);
+        assert!(matches!(result, Err(InflateError::Corrupt { .. })));
+    }
+
+    let pool = Pool::new();
+    let mut sender = Deflater::new(DeflateOptions::default(), false, &pool);
+    pool.close();
+    assert!(sender
+        .deflate(&noise(1 << 20), true, &mut Vec::new())
+        .is_err());
 }

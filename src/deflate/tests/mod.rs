@@ -11,6 +11,7 @@
 mod as_node;
 mod bounds;
 mod exact;
+mod huffman;
 mod memory;
 mod negotiation;
 mod round_trips;
