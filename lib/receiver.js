@@ -17,8 +17,6 @@ const {
   KIND_MASK,
   MORE,
   PING,
-  PLACE_MASK,
-  PLACE_SHIFT,
   POSITION,
   STOPPED,
   STRIDE,
@@ -35,6 +33,7 @@ const { FastBuffer, toArrayBuffer } = require('./buffers');
 const { beginDelivery, endDelivery } = require('./outbox');
 const { BINARY_TYPES, EMPTY_BUFFER, kUntracked, kWebSocket } = require('./constants');
 const { failure, throwLater } = require('./failure');
+const { fetchAll, owned, place } = require('./items');
 const { defineLimits, limitError, limitsOf } = require('./receiver-limits');
 const { setTimeout } = require('./timers');
 
@@ -211,8 +210,15 @@ class Receiver extends Writable {
     }
   }
 
-  /** Keeps descriptors that others would write over. What was kept before comes behind them. */
-  _keep(at, end, stopped) {
+  /**
+   * Keeps descriptors that others would write over. What was kept before comes behind them.
+   *
+   * @param {number} at where in the inbox
+   * @param {number} end
+   * @param {number} stopped how decoding has stopped behind them
+   * @param {boolean} [isInput] whether they describe input of a native connection
+   */
+  _keep(at, end, stopped, isInput = true) {
     const { _arena: arena, _fetched: fetched, _pending: next } = this;
     // Most often it is one compressed frame, for which an array of its own is several times as small as a view.
     const items =
@@ -220,6 +226,7 @@ class Receiver extends Writable {
         ? [cells[at], cells[at + 1], cells[at + 2], cells[at + 3]]
         : cells.slice(at, end);
     this._pending = { items, stopped, arena, fetched, next };
+    if (isInput) this._pending.fetched = fetchAll(items, arena, fetched);
   }
 
   /** As {@link _keep}, but behind what was kept before. */
@@ -413,19 +420,20 @@ class Receiver extends Writable {
         if (kind === COMPRESSED) return this._inflate(head, start, length);
 
         const data = this._data(head, start, length, kind);
-        if (kind <= BINARY && place(head) === IN_CHUNK) this._isInflating = false;
+        const where = place(head);
+        if (kind <= BINARY && (where === IN_CHUNK || where === FETCHED)) this._isInflating = false;
         if (kind === CLOSE) return this._conclude(extra, data);
         // Inflated text has had a turn of its own already; ws gives inflated binary messages another one.
         if (this._allowSynchronousEvents || (inflated && kind === TEXT)) {
           this._emitItem(kind, data);
         } else {
-          this._deliverInTurn(kind, data);
+          this._deliverInTurn(kind, where === IN_CHUNK && this._isInput ? owned(data) : data);
           return false;
         }
       }
       return true;
     } catch (error) {
-      this._keep(at, end, stopped);
+      this._keep(at, end, stopped, this._isInput);
       this._goOnLater();
       throw error;
     } finally {
@@ -567,7 +575,9 @@ class Receiver extends Writable {
    * @returns {false} decoding goes on when the contents are there
    */
   _inflate(head, start, length) {
-    const frame = length === 0 ? EMPTY_BUFFER : this._bytes(place(head), start, length);
+    const where = place(head);
+    let frame = length === 0 ? EMPTY_BUFFER : this._bytes(where, start, length);
+    if (where === IN_CHUNK && this._isInput) frame = Buffer.from(frame);
     const fin = (head & FIN) !== 0;
     this._isInflating = true;
     this._extensions[PerMessageDeflate.extensionName].decompress(frame, fin, (error, contents) => {
@@ -589,10 +599,5 @@ class Receiver extends Writable {
 }
 
 defineLimits(Receiver.prototype);
-
-/** Where the bytes lie that a descriptor speaks of. */
-function place(head) {
-  return (head >> PLACE_SHIFT) & PLACE_MASK;
-}
 
 module.exports = Receiver;
