@@ -20,25 +20,9 @@ const {
   logEvents,
   openHttpServer,
   openPair,
-  openServer,
   turn
 } = require('./support/pair.js');
-const { connectRaw, floodRaw } = require('./support/raw-peer.js');
-
-/**
- * A server's end of a connection, and its bare peer.
- *
- * @param {import('node:test').TestContext} t
- * @param {object} [options]
- */
-async function openToRawPeer(t, options) {
-  const wss = await openServer(t, options);
-  const [[server, request], peer] = await Promise.all([
-    once(wss, 'connection'),
-    connectRaw(t, wss)
-  ]);
-  return { server, request, ...peer };
-}
+const { floodRaw, openToRawPeer } = require('./support/raw-peer.js');
 
 /** What a message listener logs, as text. */
 const textsOf = (ws) => logEvents(ws, ['message'], (event, data) => String(data));
@@ -544,6 +528,33 @@ describe('the counters of _socket', () => {
 
       server.send(Buffer.alloc(size));
       await Promise.all([once(socket, 'drain'), frames.take(1)]);
+    }
+  });
+
+  it('tell of drain in time, and not at all where header and payload are one piece', async (t) => {
+    const { client, server } = await openPair(t);
+    const log = [];
+    server._socket.on('drain', () => log.push('drain'));
+    await new Promise((resolve) => {
+      server.send('small', () => log.push('small'));
+      server.send(Buffer.alloc(100 * 1024), () => resolve(log.push('large')));
+    });
+    // The stream transport has written the small one before.
+    assert.deepStrictEqual([...log].sort(), ['drain', 'large', 'small']);
+    assert.ok(log.indexOf('drain') < log.indexOf('large'));
+
+    let drains = 0;
+    client._socket.on('drain', () => drains++);
+    for (const [data, expected] of [
+      [Buffer.alloc(20_000), 0],
+      [new ArrayBuffer(100_000), 0],
+      ['x'.repeat(20_000), 1]
+    ]) {
+      drains = 0;
+      const sent = new Promise((resolve) => client.send(data, resolve));
+      assert.strictEqual(client._socket.writableNeedDrain, expected > 0);
+      await sent;
+      assert.strictEqual(drains, expected);
     }
   });
 });

@@ -381,6 +381,11 @@ class NativeConnection {
     }
   }
 
+  /** Whether in ws there would be a listener of the socket's `'data'`, and there is none here. */
+  hearsData() {
+    return !this.isLeaving && !this.isDiscarding;
+  }
+
   /** Whether the receiver has finished with all it was given. */
   isIdle() {
     const { receiver } = this;

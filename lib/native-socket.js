@@ -73,8 +73,20 @@ const INSTEAD = {
     // There is nothing any more that Rust could know of.
     if (this._readableState.ended) return Inherited.read.call(this, size);
     if (size === 0) return null;
-    this[kNative].handBack();
+    takeBack(this);
     return this.read(size);
+  },
+
+  /** As if the receiver were told of data. */
+  listenerCount(event, ...listener) {
+    const count = Inherited.listenerCount.call(this, event, ...listener);
+    const isHeard = event === 'data' && listener.length === 0 && this[kNative].hearsData();
+    return isHeard ? count + 1 : count;
+  },
+
+  eventNames() {
+    const names = Inherited.eventNames.call(this);
+    return this[kNative].hearsData() ? [...names, 'data'] : names;
   },
 
   ref() {
@@ -213,13 +225,14 @@ for (const name of TAKES_THE_STREAM) {
 
 for (const name of TAKES_THE_STREAM_FOR) {
   const inherited = Inherited[name];
-  defineMethod(name, function (event, ...args) {
+  defineMethod(name, function (...args) {
+    const [event] = args;
     // Nobody listens for `'readable'`, or the stream would be back already.
     if (event === 'data' || (name !== 'emit' && (event === 'readable' || event === undefined))) {
       // Listeners that are added together all see what comes next.
       if (this[kNative]) this[kNative].handBack();
     }
-    return inherited.call(this, event, ...args);
+    return inherited.apply(this, args);
   });
 }
 

@@ -6,7 +6,7 @@ const net = require('node:net');
 
 const { frame } = require('./frames.js');
 const { FrameReader } = require('./frame-reader.js');
-const { openHttpServer, urlOf } = require('./pair.js');
+const { openHttpServer, openServer, urlOf } = require('./pair.js');
 
 /** The Sec-WebSocket-Key of all handshakes made here (it is RFC 6455's example). */
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
@@ -187,6 +187,21 @@ async function floodRaw(ws, socket, mask) {
   await done;
 }
 
+/**
+ * A server's end of a connection, and its bare peer.
+ *
+ * @param {import('node:test').TestContext} t
+ * @param {object} [options]
+ */
+async function openToRawPeer(t, options) {
+  const wss = await openServer(t, options);
+  const [[server, request], peer] = await Promise.all([
+    once(wss, 'connection'),
+    connectRaw(t, wss)
+  ]);
+  return { server, request, ...peer };
+}
+
 module.exports = {
   KEY,
   acceptOf,
@@ -194,6 +209,7 @@ module.exports = {
   dial,
   floodRaw,
   handshakeRequest,
+  openToRawPeer,
   refusalTo,
   serveRaw
 };
