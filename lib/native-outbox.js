@@ -10,6 +10,7 @@ const {
   atExit,
   beforeRequests,
   fills,
+  hasTwoParts,
   headSize,
   maskBytes,
   writeHead
@@ -114,9 +115,9 @@ class NativeOutbox extends NativeBacklog {
   }
 
   /** See {@link import('./outbox').Outbox#frame}. */
-  frame(first, data, length, key, callback) {
+  frame(first, data, length, key, readOnly, callback) {
     if (length > BY_REFERENCE) {
-      this.large(first, data, length, key, callback);
+      this.large(first, data, length, key, readOnly, callback);
       return;
     }
     const size = headSize(length, key);
@@ -129,7 +130,7 @@ class NativeOutbox extends NativeBacklog {
       if (key !== null && !this.isClient) maskBytes(slab, at + size, length, key);
     }
     this.note(at, at + size + length);
-    if (length > MAY_FILL) this.noteFilling(size + length);
+    if (length > MAY_FILL && hasTwoParts(data, key, readOnly)) this.noteFilling(size + length);
     if (typeof callback === 'function') {
       this.hurry();
       nextTick(callBack, this, this.sent, callback);
@@ -192,12 +193,13 @@ class NativeOutbox extends NativeBacklog {
   }
 
   /** A large payload is written before the caller can change it. */
-  large(first, data, length, key, callback) {
+  large(first, data, length, key, readOnly, callback) {
     let payload = data;
     if (typeof data === 'string' || key !== null) payload = Buffer.from(data);
     if (key !== null) maskBytes(payload, 0, length, key);
     writeHead(head, 0, first, length, key);
     const size = headSize(length, key);
+    if (hasTwoParts(data, key, readOnly)) this.noteFilling(size + length);
     this.sendNow(head, size, payload);
     if (typeof callback === 'function') nextTick(callBack, this, this.sent, callback);
   }
@@ -206,6 +208,7 @@ class NativeOutbox extends NativeBacklog {
   list(list, callback) {
     const parts = list.map((part) => (typeof part === 'string' ? Buffer.from(part) : part));
     const bytes = parts.length === 1 ? parts[0] : Buffer.concat(parts);
+    if (list.length === 2) this.noteFilling(bytes.length);
     this.sendNow(EMPTY_BUFFER, 0, bytes);
     if (typeof callback === 'function') nextTick(callBack, this, this.sent, callback);
   }
@@ -214,7 +217,6 @@ class NativeOutbox extends NativeBacklog {
     const before = this.sent;
     native.nativeSendLarge(this.id, front, frontSize, rest);
     this.sent += frontSize + rest.length;
-    this.noteFilling(frontSize + rest.length);
     const written = this.written();
     if (written >= before && written < this.sent) this.noteInFlight(written, this.sent);
     if (control[BROKEN] > 0) tellBroken();
@@ -264,7 +266,8 @@ function flushOnExit() {
 
 /** What was enough for the socket was sent. If anything is not written yet, `'drain'` comes later. */
 function tellFilled(outbox) {
-  const { fate, socket } = outbox;
+  const { fate, isFilling, socket } = outbox;
+  if (!isFilling) return;
   outbox.isFilling = false;
   const isOpen = fate !== KNOWN && !socket._writableState.ending;
   const isDue = isOpen && socket.listenerCount('drain') > 0;
@@ -273,6 +276,15 @@ function tellFilled(outbox) {
 
 /** The tick in which a callback is due if the kernel takes at once what it is given, as ws has it. */
 function callBack(outbox, mark, callback) {
+  try {
+    // It comes before the callbacks.
+    tellFilled(outbox);
+  } finally {
+    callBackNow(outbox, mark, callback);
+  }
+}
+
+function callBackNow(outbox, mark, callback) {
   if (outbox.fate !== KNOWN) handOver();
   if (mark <= outbox.written()) callback(null);
   else if (outbox.error) callback(outbox.error);

@@ -125,11 +125,12 @@ class Outbox {
    * @param {Buffer|string} data
    * @param {number} length of `data` in bytes
    * @param {Buffer|null} key the masking key
+   * @param {boolean} readOnly whether `data` are the caller's
    * @param {Function} [callback] called when the frame was written
    */
-  frame(first, data, length, key, callback) {
+  frame(first, data, length, key, readOnly, callback) {
     if (length > BY_REFERENCE) {
-      this.large(first, data, length, key, callback);
+      this.large(first, data, length, key, readOnly, callback);
       return;
     }
 
@@ -144,12 +145,13 @@ class Outbox {
       if (key !== null) maskBytes(memory, payload, length, key);
     }
     this.extend(memory, size + length);
-    if (length > MAY_FILL) this.noteFilling(size + length);
+    if (length > MAY_FILL && hasTwoParts(data, key, readOnly)) this.noteFilling(size + length);
     this.added(callback);
   }
 
   /** A payload that is not copied is written before the caller can change it. */
-  large(first, data, length, key, callback) {
+  large(first, data, length, key, readOnly, callback) {
+    const isInParts = hasTwoParts(data, key, readOnly);
     if (typeof data === 'string' || key !== null) data = Buffer.from(data);
     if (key !== null) maskBytes(data, 0, length, key);
     const size = headSize(length, key);
@@ -157,7 +159,7 @@ class Outbox {
     writeHead(memory, this.end, first, length, key);
     this.extend(memory, size);
     this.append(data);
-    this.noteFilling(size + length);
+    if (isInParts) this.noteFilling(size + length);
     this.added(callback);
     this.flush();
   }
@@ -183,7 +185,7 @@ class Outbox {
         this.extend(memory, bytes.length);
       }
     }
-    this.noteFilling(size);
+    if (list.length === 2) this.noteFilling(size);
     this.added(callback);
     if (large) this.flush();
   }
@@ -279,8 +281,10 @@ class Outbox {
     this.memory = null;
 
     const last = segments.length - 1;
-    // Only what is held back counts as much that the socket says when it is written.
+    // Only what is held back counts as so much that the socket says when it is written.
+    const { _writableState: state } = socket;
     const isHeldBack = last > 0 || isFilling;
+    const isToDrain = isFilling || state.needDrain;
     if (isHeldBack) socket.cork();
     for (let i = 0; i <= last; i++) {
       const { memory, start, length } = segments[i];
@@ -289,7 +293,9 @@ class Outbox {
       else socket.write(bytes, (error) => batch.settle(error));
     }
     if (isHeldBack) socket.uncork();
-    if (isIdle(socket._writableState)) batch.settle(null);
+    if (!isIdle(state)) return;
+    if (!isToDrain) state.needDrain = false;
+    batch.settle(null);
   }
 }
 
@@ -310,8 +316,17 @@ class Batch {
 }
 
 /**
- * Whether a frame of so many bytes is enough for a socket: it tells `'drain'` when that is written, be it at once, because
- * ws gives it header and payload one after the other.
+ * Whether ws gives header and payload of a frame to the socket one after the other. It puts them together where it masks
+ * what it must not change.
+ */
+function hasTwoParts(data, key, readOnly) {
+  if (key === null || !readOnly || typeof data === 'string') return true;
+  return key[0] === 0 && key[1] === 0 && key[2] === 0 && key[3] === 0;
+}
+
+/**
+ * Whether a frame in two parts of so many bytes is enough for a socket: then it tells `'drain'` when that is written, be it
+ * at once.
  */
 function fills(socket, size) {
   return size >= socket.writableHighWaterMark;
@@ -396,6 +411,7 @@ module.exports = {
   endDelivery,
   fills,
   flushAll,
+  hasTwoParts,
   headSize,
   maskBytes,
   writeHead

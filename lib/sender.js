@@ -237,7 +237,7 @@ class Sender {
     const { fin, mask } = options;
     if (this._state === DEFAULT && this._outbox !== null && !this._compress && payload !== blob) {
       // By far the most frequent case.
-      this._collect(payload, byteLength, (fin ? FIN : 0) | opcode, mask, callback);
+      this._collect(payload, byteLength, (fin ? FIN : 0) | opcode, mask, readOnly, callback);
       return;
     }
     const frame = { fin, rsv1, opcode, mask, readOnly, byteLength };
@@ -308,7 +308,7 @@ class Sender {
     const first = (frame.fin ? FIN : 0) | (frame.rsv1 ? RSV1 : 0) | frame.opcode;
     // Memory that was given away or shrunk while the frame waited holds less than it did.
     const length = typeof payload === 'string' ? frame.byteLength : payload.length;
-    this._collect(payload, length, first, frame.mask, callback);
+    this._collect(payload, length, first, frame.mask, frame.readOnly, callback);
   }
 
   /**
@@ -318,15 +318,16 @@ class Sender {
    * @param {number} byteLength
    * @param {number} first the first byte of the header
    * @param {boolean} mask
+   * @param {boolean} readOnly
    * @param {Function} [callback]
    */
-  _collect(payload, byteLength, first, mask, callback) {
+  _collect(payload, byteLength, first, mask, readOnly, callback) {
     let key = null;
     if (mask) {
       key = this._maskBuffer || sharedKey;
       makeKey(key, this._generateMask);
     }
-    this._outbox.frame(first, payload, byteLength, key, callback);
+    this._outbox.frame(first, payload, byteLength, key, readOnly, callback);
   }
 
   _deflate(payload, frame, callback) {
