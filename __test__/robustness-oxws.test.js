@@ -198,3 +198,26 @@ describe('A frame that could not be written whole', { skip }, () => {
     }
   });
 });
+
+describe('A buffer that does not tell the truth about its length', { skip }, () => {
+  test('is sent as it is, and nothing else of the memory that frames lie in', async (t) => {
+    const { client, server } = await openPair(t);
+    for (const [from, to] of [
+      [client, server],
+      [server, client]
+    ]) {
+      from.send('secret'.repeat(500));
+      await once(to, 'message');
+      for (const length of [0, 1, 1000, 70_000]) {
+        const data = Object.defineProperty(Buffer.from('hi'), 'length', { value: length });
+        from.send(data);
+        const [received] = await once(to, 'message');
+        assert.equal(received.toString(), 'hi');
+      }
+      const fake = Object.create(Buffer.prototype, { length: { value: 2 } });
+      assert.throws(() => from.send(fake), TypeError);
+      from.send('last');
+      assert.equal(String(await once(to, 'message')), 'last,false');
+    }
+  });
+});

@@ -7,6 +7,16 @@ const { isAnyArrayBuffer } = require('util').types;
 /** The class of every Buffer, without the checks of `Buffer.from`. */
 const FastBuffer = Buffer[Symbol.species];
 
+const TypedArray = Object.getPrototypeOf(Uint8Array);
+const { get: getLength } = Object.getOwnPropertyDescriptor(TypedArray.prototype, 'length');
+
+/**
+ * How many bytes a buffer has, whatever a `length` of its own says: so many are copied.
+ *
+ * @type {(buffer: Buffer) => number}
+ */
+const lengthOf = Function.prototype.call.bind(getLength);
+
 /**
  * The bytes of whatever may be sent. A buffer, a view or an array buffer is not copied.
  *
@@ -43,4 +53,4 @@ function toArrayBuffer(buffer) {
   return memory.slice(byteOffset, byteOffset + byteLength);
 }
 
-module.exports = { FastBuffer, isCallersMemory, toArrayBuffer, toBuffer };
+module.exports = { FastBuffer, isCallersMemory, lengthOf, toArrayBuffer, toBuffer };

@@ -5,7 +5,7 @@ const { isUint8Array } = require('util').types;
 
 const native = require('./native');
 const PerMessageDeflate = require('./permessage-deflate');
-const { isCallersMemory, toBuffer } = require('./buffers');
+const { isCallersMemory, lengthOf, toBuffer } = require('./buffers');
 const { EMPTY_BUFFER, NOOP, kWebSocket } = require('./constants');
 const { headSize, maskBytes } = require('./outbox');
 const { isBlob, isValidStatusCode } = require('./validation');
@@ -185,7 +185,7 @@ class Sender {
   _controlMessage(opcode, data, mask, callback) {
     const readOnly = isCallersMemory(data);
     const payload = typeof data === 'string' || isBlob(data) ? data : toBuffer(data);
-    const byteLength = lengthOf(payload);
+    const byteLength = byteLengthOf(payload);
     if (byteLength > MAX_CONTROL_PAYLOAD) {
       throw new RangeError('The data size must not be greater than 125 bytes');
     }
@@ -221,7 +221,7 @@ class Sender {
     } else {
       readOnly = isCallersMemory(data);
       payload = toBuffer(data);
-      byteLength = payload.length;
+      byteLength = lengthOf(payload);
     }
 
     let opcode = CONTINUATION;
@@ -307,7 +307,7 @@ class Sender {
     if (frame.opcode === CLOSE) outbox.flush();
     const first = (frame.fin ? FIN : 0) | (frame.rsv1 ? RSV1 : 0) | frame.opcode;
     // Memory that was given away or shrunk while the frame waited holds less than it did.
-    const length = typeof payload === 'string' ? frame.byteLength : payload.length;
+    const length = typeof payload === 'string' ? frame.byteLength : lengthOf(payload);
     this._collect(payload, length, first, frame.mask, frame.readOnly, callback);
   }
 
@@ -420,9 +420,9 @@ class Sender {
   }
 }
 
-function lengthOf(payload) {
+function byteLengthOf(payload) {
   if (typeof payload === 'string') return Buffer.byteLength(payload);
-  return isBlob(payload) ? payload.size : payload.length;
+  return isBlob(payload) ? payload.size : lengthOf(payload);
 }
 
 /** Makes a frame one for data that are our own. */
