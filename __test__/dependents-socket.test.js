@@ -493,6 +493,22 @@ describe('the counters of _socket', () => {
     assert.strictEqual(server._socket.writableLength, 0);
   });
 
+  it('tell how much is waiting to whoever looks at the writable state alone', async (t) => {
+    for (const size of [64 * 1024, 100 * 1024]) {
+      const { server, socket } = await openToRawPeer(t);
+      const { _writableState: state } = server._socket;
+      socket.pause();
+      let sent = 0;
+      while (state.length < 1024 * 1024 && sent < 1000) {
+        server.send(Buffer.alloc(size));
+        sent++;
+      }
+      assert.ok(sent < 1000);
+      assert.strictEqual(state.length, server.bufferedAmount);
+      server.terminate();
+    }
+  });
+
   it('tell within one turn when to stop, and drain says when to go on', async (t) => {
     const { server, socket, frames } = await openToRawPeer(t);
     socket.pause();

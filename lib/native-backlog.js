@@ -37,8 +37,13 @@ class NativeBacklog {
    * that is ending and what waits will still be written.
    */
   get waiting() {
-    if (!this.isShown && this.queued() > 0) this.showBacklog();
+    this.noteBacklog();
     return this.isHidden() ? this.backlog() : 0;
+  }
+
+  /** Whoever looks at the socket's writable state is to find a backlog there, if there ever is one. */
+  noteBacklog() {
+    if (!this.isShown && this.queued() > 0) this.showBacklog();
   }
 
   /** A stream that ends looks only at what it holds itself; `_final` waits for the rest. */

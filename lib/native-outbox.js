@@ -166,6 +166,7 @@ class NativeOutbox extends NativeBacklog {
     if (this.inFlush !== flush) {
       this.inFlush = flush;
       this.collected = 0;
+      this.noteBacklog();
       if (this.socket.timeout > 0) this.socket._unrefTimer();
     }
     return slabUsed;
@@ -217,6 +218,7 @@ class NativeOutbox extends NativeBacklog {
     const before = this.sent;
     native.nativeSendLarge(this.id, front, frontSize, rest);
     this.sent += frontSize + rest.length;
+    this.noteBacklog();
     const written = this.written();
     if (written >= before && written < this.sent) this.noteInFlight(written, this.sent);
     if (control[BROKEN] > 0) tellBroken();
