@@ -302,6 +302,27 @@ describe('messages of different connections', () => {
   });
 });
 
+describe('what is sent on different connections', () => {
+  it('comes in the order in which it was sent, whichever was opened first', async (t) => {
+    const pairs = [await openPair(t), await openPair(t)];
+    let swapped = 0;
+    for (let round = 0; round < 100; round++) {
+      const [first, second] = round % 2 === 0 ? pairs : [...pairs].reverse();
+      const order = [];
+      first.client.once('message', () => order.push(1));
+      second.client.once('message', () => order.push(2));
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      first.server.send('first');
+      second.server.send('second');
+      // The loop does not wait for what it has yet to read.
+      while (order.length < 2) await turn();
+      if (order[0] === 2) swapped++;
+    }
+    // A thread may come between.
+    assert.ok(swapped < (byThread ? 15 : 1), `${swapped} times not`);
+  });
+});
+
 describe('the async context', () => {
   /** What a server's connection sees, of which the handshake is finished in a context of its own. */
   async function openWithin(t, storage, store, onConnection) {

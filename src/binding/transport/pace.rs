@@ -78,8 +78,9 @@ impl Pace {
         }
     }
 
-    /// Those connections for which there is something to do, in the order in which that has come.
-    fn find_due(&self, links: &Slab<Link>) -> io::Result<Vec<Due>> {
+    /// Those connections for which there is something to do, in the order in which that has come. Their threads came first to
+    /// those that are `listed`.
+    fn find_due(&self, links: &Slab<Link>, listed: &[(usize, u64)]) -> io::Result<Vec<Due>> {
         let mut readiness = self.readiness.borrow_mut();
         let readiness = match &mut *readiness {
             Some(readiness) => readiness,
@@ -97,6 +98,10 @@ impl Pace {
                 due.push(Due::new(id, link, false));
             }
         }
+        due.sort_by_key(|due| {
+            let place = listed.iter().position(|it| *it == (due.id, due.serial));
+            place.unwrap_or(usize::MAX)
+        });
         let mut events = self.events.borrow_mut();
         readiness.collect(&mut events)?;
         for Event { token, hung_up, .. } in events.drain(..) {
@@ -151,7 +156,11 @@ impl Driver {
         if is_kept && !was_kept {
             pool.settle_all();
         }
-        let due = self.pace.find_due(&links).unwrap_or_else(|_| {
+        let listed = match is_kept {
+            true => pool.with_news(),
+            false => Vec::new(),
+        };
+        let due = self.pace.find_due(&links, &listed).unwrap_or_else(|_| {
             // The kernel would not tell, so it is to be tried.
             let all = links.iter();
             all.map(|(id, link)| Due::new(id, link, false)).collect()

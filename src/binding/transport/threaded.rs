@@ -151,6 +151,11 @@ impl Pool {
         }
     }
 
+    /// Those with news, in the order in which their threads came to them.
+    pub(super) fn with_news(&self) -> Vec<(usize, u64)> {
+        self.threads.listed()
+    }
+
     /// As [`Pool::settle`], for all connections.
     pub fn settle_all(&self) {
         self.threads.settle_all();

@@ -204,6 +204,11 @@ impl Threads {
         self.ready.take(room)
     }
 
+    /// As [`Threads::take_ready`], but they stay listed.
+    pub fn listed(&self) -> Vec<(usize, u64)> {
+        self.ready.listed()
+    }
+
     /// The news of one of them; what was read only if that is no more than `most` bytes and it is not paused.
     pub fn take_news(&self, remote: &Remote, handed: u64, most: usize) -> News {
         let news = remote.take_news(handed, most);

@@ -46,6 +46,12 @@ impl Ready {
         }
     }
 
+    /// What is on the list, in the order in which it came there.
+    pub(super) fn listed(&self) -> Vec<(usize, u64)> {
+        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.clone()
+    }
+
     /// Takes the list; `room` becomes the next one.
     pub(super) fn take(&self, room: Vec<(usize, u64)>) -> Vec<(usize, u64)> {
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
