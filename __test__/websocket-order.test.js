@@ -303,7 +303,10 @@ describe('messages of different connections', () => {
 });
 
 describe('what is sent on different connections', () => {
-  it('comes in the order in which it was sent, whichever was opened first', async (t) => {
+  const areSeveral = byThread && Number(process.env.OXWS_IO_THREADS) > 1;
+  const skip = areSeveral && 'threads write and read side by side';
+
+  it('comes in the order in which it was sent, whichever was opened first', { skip }, async (t) => {
     const pairs = [await openPair(t), await openPair(t)];
     let swapped = 0;
     for (let round = 0; round < 100; round++) {
