@@ -12,30 +12,10 @@ const zlib = require('node:zlib');
 
 const WebSocket = require('./support/package.js');
 const { OPCODE, closePayload, inflate, maskedFrame } = require('./support/frames.js');
-const {
-  closeOf,
-  collect,
-  failureOf,
-  logEvents,
-  openPair,
-  openServer,
-  turn
-} = require('./support/pair.js');
-const { connectRaw } = require('./support/raw-peer.js');
+const { closeOf, collect, failureOf, logEvents, openPair, turn } = require('./support/pair.js');
+const { openToRawPeer } = require('./support/raw-peer.js');
 
 const timeout = 20_000;
-
-/**
- * A server's end of a connection, and its bare peer.
- *
- * @param {import('node:test').TestContext} t
- * @param {object} [options]
- */
-async function openToRawPeer(t, options) {
-  const wss = await openServer(t, options);
-  const [[server], peer] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
-  return { server, ...peer };
-}
 
 describe('_receiver', () => {
   it('is null until the connection is open, which some take for the sign of it', async (t) => {

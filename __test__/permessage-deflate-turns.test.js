@@ -108,7 +108,8 @@ describe('PerMessageDeflate in the turns of the loop', () => {
     // Empty blocks, of which nothing comes out.
     const blocks = Buffer.alloc(8_000_001, Buffer.from([0x02, 0x08, 0x20, 0x80, 0x00]));
     blocks[blocks.length - 1] = 0;
-    await decompress(blocks.subarray(-10_001));
+    // What was learned from the first message of a connection is not kept.
+    for (let i = 0; i < 3; i++) await decompress(blocks.subarray(-10_001));
 
     let turns = 0;
     let isDone = false;

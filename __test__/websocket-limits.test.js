@@ -8,16 +8,8 @@ const WebSocket = require('./support/package.js');
 const { duplexPair } = require('./support/duplex-pair.js');
 const { FrameReader } = require('./support/frame-reader.js');
 const { OPCODE, frame, maskedFrame } = require('./support/frames.js');
-const {
-  closeOf,
-  collect,
-  failureOf,
-  openPair,
-  openServer,
-  startClient,
-  turn
-} = require('./support/pair.js');
-const { connectRaw, serveRaw } = require('./support/raw-peer.js');
+const { closeOf, collect, failureOf, openPair, startClient, turn } = require('./support/pair.js');
+const { openToRawPeer, serveRaw } = require('./support/raw-peer.js');
 
 const DEFAULTS = {
   maxBufferedChunks: 262_144,
@@ -25,18 +17,6 @@ const DEFAULTS = {
   maxPayload: 104_857_600,
   maxPendingAutoPongs: 60
 };
-
-/**
- * A server's end of a connection, and its bare peer.
- *
- * @param {import('node:test').TestContext} t
- * @param {object} [options]
- */
-async function openToRawPeer(t, options) {
-  const wss = await openServer(t, options);
-  const [[server], peer] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
-  return { server, ...peer };
-}
 
 /** Asserts that the connection failed as it does when a limit is exceeded. */
 async function assertExceeded(ws, frames, { code, closeCode, message }) {

@@ -5,20 +5,8 @@ const { once } = require('node:events');
 const { describe, it } = require('node:test');
 
 const { OPCODE, frame, maskedFrame } = require('./support/frames.js');
-const { collect, logEvents, openPair, openServer, startClient } = require('./support/pair.js');
-const { connectRaw, serveRaw } = require('./support/raw-peer.js');
-
-/**
- * A server's end of a connection, and its bare peer.
- *
- * @param {import('node:test').TestContext} t
- * @param {object} [options]
- */
-async function openToRawPeer(t, options) {
-  const wss = await openServer(t, options);
-  const [[server], peer] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
-  return { server, ...peer };
-}
+const { collect, logEvents, openPair, startClient } = require('./support/pair.js');
+const { openToRawPeer, serveRaw } = require('./support/raw-peer.js');
 
 /** The frames of one message, its payload in pieces. */
 const fragmented = (pieces, opcode = OPCODE.BINARY) =>

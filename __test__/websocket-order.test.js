@@ -20,24 +20,12 @@ const {
   turn,
   urlOf
 } = require('./support/pair.js');
-const { connectRaw, serveRaw } = require('./support/raw-peer.js');
+const { connectRaw, openToRawPeer, serveRaw } = require('./support/raw-peer.js');
 
 const [major, minor] = process.versions.node.split('.').map(Number);
 
 /** Whether Node tells of the requests of `http` before it writes them. */
 const tellsOfRequests = major > 23 || (major === 23 && minor >= 2) || (major === 22 && minor >= 12);
-
-/**
- * A server's end of a connection, and its bare peer.
- *
- * @param {import('node:test').TestContext} t
- * @param {object} [options]
- */
-async function openToRawPeer(t, options) {
-  const wss = await openServer(t, options);
-  const [[server], peer] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
-  return { server, ...peer };
-}
 
 /** Frames that leave in one write, and arrive in one chunk. */
 const together = (...payloads) =>
