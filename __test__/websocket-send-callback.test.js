@@ -14,7 +14,6 @@ const {
   turn,
   urlOf
 } = require('./support/pair.js');
-const { isOxws } = require('./support/internals.js');
 const { isCancelledByNode } = require('./support/cancelled.js');
 const { connectRaw } = require('./support/raw-peer.js');
 
@@ -30,10 +29,6 @@ async function openToSilentPeer(t, options) {
   peer.socket.pause();
   return { server, peer };
 }
-
-/** Whether messages of one turn are one write for Node, which forgets it as a whole. */
-const isGathered =
-  isOxws && (process.env.OXWS_TRANSPORT === 'stream' || process.platform === 'win32');
 
 describe('the callback of send', () => {
   it('may be the second or the third argument', async (t) => {
@@ -230,8 +225,8 @@ describe('the callback of send', () => {
         ...(isDestroyed ? ['error of the socket: as before'] : []),
         'tick: as before',
         `large: ${rest + 3}`,
-        `1${lost}: ${isGathered ? 0 : rest}`,
-        `2${lost}: ${isGathered ? 0 : 2 + 'without a callback'.length}`,
+        `1${lost}: ${rest}`,
+        `2${lost}: ${2 + 'without a callback'.length}`,
         'tick of 2: 0',
         'close of the socket: 0',
         'close: 0',

@@ -2,6 +2,7 @@
 
 const native = require('./native');
 const { EMPTY_BUFFER } = require('./constants');
+const { beginGathering, leavesAtOnce } = require('./gathering');
 const { KNOWN, NativeBacklog, WITH_SOCKET } = require('./native-backlog');
 const {
   BY_REFERENCE,
@@ -131,17 +132,16 @@ class NativeOutbox extends NativeBacklog {
     }
     this.note(at, at + size + length);
     if (length > MAY_FILL && hasTwoParts(data, key, readOnly)) this.noteFilling(size + length);
-    if (typeof callback === 'function') {
-      this.hurry();
-      nextTick(callBack, this, this.sent, callback);
-    }
-    if (exiting) {
-      this.hurry();
-      native.nativeFlush();
-    }
+    const isUrgent = leavesAtOnce() || exiting;
+    if (isUrgent || typeof callback === 'function') this.hurry();
+    if (typeof callback === 'function') nextTick(callBack, this, this.sent, callback);
+    if (isUrgent) handOver();
   }
 
-  /** Somebody waits for what was noted last: it is written on this thread, so that the callback is in time. */
+  /**
+   * What was noted last is written on this thread: it is to be on its way when `send()` returns, or somebody waits for it
+   * and the callback is to be in time.
+   */
   hurry() {
     control[FIRST_RECORD + RECORD * (control[COUNT] - 1) + 3] = 1;
     control[URGENT] = 1;
@@ -162,6 +162,7 @@ class NativeOutbox extends NativeBacklog {
     if (count === 0) {
       slabUsed = 0;
       flush++;
+      beginGathering();
     }
     if (this.inFlush !== flush) {
       this.inFlush = flush;

@@ -5,6 +5,7 @@ const { subscribe } = require('diagnostics_channel');
 const native = require('./native');
 const { FastBuffer } = require('./buffers');
 const { callEach } = require('./failure');
+const { beginGathering, leavesAtOnce } = require('./gathering');
 const { nextTick } = require('./timers');
 
 /** Frames are written into shared pieces of memory of this size; a frame that waits pins no more than one. */
@@ -236,6 +237,7 @@ class Outbox {
 
   grow(size) {
     if (this.bytes === 0) {
+      if (dirty.length === 0) beginGathering();
       dirty.push(this);
       if (delivering === 0 && !scheduled) {
         scheduled = true;
@@ -252,7 +254,7 @@ class Outbox {
 
   added(callback) {
     if (typeof callback === 'function') nextTick(callBack, this, this.batch, callback);
-    if (this.bytes >= FLUSH_AT || exiting || this.socket.destroyed) this.flush();
+    if (leavesAtOnce() || this.bytes >= FLUSH_AT || exiting || this.socket.destroyed) this.flush();
   }
 
   /** How many bytes wait that ws would have had to keep as well. */

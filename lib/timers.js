@@ -1,8 +1,12 @@
 'use strict';
 
+const { performance } = require('perf_hooks');
 const { clearInterval, setImmediate, setInterval, setTimeout } = require('timers');
 
 const { nextTick } = process;
+
+/** The time in milliseconds. */
+const now = performance.now.bind(performance);
 
 /*
  * Node's own timers and ticks, as they are when this package is loaded. Test frameworks replace the global ones by a
@@ -10,4 +14,4 @@ const { nextTick } = process;
  * then, so it uses these. Where ws calls a global timer, this package does, too.
  */
 
-module.exports = { clearInterval, nextTick, setImmediate, setInterval, setTimeout };
+module.exports = { clearInterval, nextTick, now, setImmediate, setInterval, setTimeout };

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::io;
 use std::mem;
 use std::rc::Rc;
+use std::time::Instant;
 
 use napi::sys;
 use slab::Slab;
@@ -65,6 +66,8 @@ pub struct Driver {
     pub(super) last_copy: RefCell<LastCopy>,
     /// How often JavaScript was told of input in this turn of the loop.
     pub(super) told: Cell<usize>,
+    /// Since when JavaScript is being told without a flush.
+    pub(super) telling_since: Cell<Instant>,
     /// Whether a flush waits for what the loop reads next.
     pub(super) is_flush_put_off: Cell<bool>,
     /// Counts the turns of the loop.
@@ -115,6 +118,7 @@ impl Driver {
             processors: RefCell::default(),
             last_copy: RefCell::default(),
             told: Cell::new(0),
+            telling_since: Cell::new(Instant::now()),
             is_flush_put_off: Cell::new(false),
             turn: Cell::new(0),
             turns: RefCell::new(None),

@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 use std::mem;
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 
@@ -24,6 +25,10 @@ const RECORD: usize = 4;
 
 /// From this many connections on, the system calls of a flush take so long that it is worth looking for others.
 const MANY_CONNECTIONS: usize = 256;
+
+/// Listeners may take their time, and JavaScript is told of one connection after the other. What it sends meanwhile waits no
+/// longer than this, and the listener that is running.
+const LONG: Duration = Duration::from_millis(5);
 
 /// See [`Driver::has_large_answers`].
 const MUCH: usize = 64 * 1024;
@@ -91,6 +96,25 @@ impl Driver {
         }
         self.control.set(0, 0);
         self.control.set(URGENT, 0);
+    }
+
+    /// JavaScript is going to be told of some connections.
+    pub(super) fn begin_telling(&self) {
+        self.telling_since.set(Instant::now());
+    }
+
+    /// Before the next of them: hands over what is recorded if that must not wait for the end of the turn.
+    pub(super) fn flush_early(&self, jobs: &Jobs) {
+        if self.records() == 0 {
+            return;
+        }
+        let now = Instant::now();
+        let is_late = now.duration_since(self.telling_since.get()) >= LONG;
+        let is_large = || self.pool().is_none() && self.has_large_answers();
+        if is_late || is_large() {
+            self.telling_since.set(now);
+            self.flush_widely(jobs);
+        }
     }
 
     /// Adds what a connection is to send to `pieces`.
@@ -161,7 +185,7 @@ impl Driver {
 
     /// Whether what is recorded is so large, all together and for each connection, that flushing must not wait for the end of
     /// the turn: the caches would not hold it until then, and there is nothing to be gained by gathering more.
-    pub(super) fn has_large_answers(&self) -> bool {
+    fn has_large_answers(&self) -> bool {
         let Some(last) = self.records().checked_sub(1) else {
             return false;
         };

@@ -188,6 +188,7 @@ impl Driver {
             hung_up,
         } in mem::take(&mut *self.pace.due.borrow_mut())
         {
+            self.flush_early(&environment.jobs);
             self.pump(environment, id, serial, hung_up);
         }
     }

@@ -150,12 +150,11 @@ impl Driver {
     pub(super) fn read_and_write(&self, environment: &Environment) {
         let Some(hub) = self.hub() else { return };
         let sort = |events: &mut [Event]| self.put_ahead(events);
+        self.begin_telling();
         hub.each_ready(sort, |event| {
             self.read_first(environment);
+            self.flush_early(&environment.jobs);
             self.wake(environment, event);
-            if self.has_large_answers() {
-                self.flush_widely(&environment.jobs);
-            }
         });
     }
 

@@ -313,10 +313,12 @@ impl Driver {
     /// Tells JavaScript what the threads have listed.
     fn tell_listed(&self, environment: &Environment) {
         let Some(pool) = self.pool() else { return };
+        self.begin_telling();
         self.read_first(environment);
         self.pump_due(environment);
         let listed = pool.threads.take_ready(pool.listed.take());
         for &(id, serial) in &listed {
+            self.flush_early(&environment.jobs);
             self.tell_news(environment, &pool, id, serial);
         }
         pool.listed.set(listed);

@@ -135,7 +135,9 @@ impl Driver {
         if self.first.borrow().is_empty() {
             return;
         }
+        self.begin_telling();
         for (id, serial) in mem::take(&mut *self.first.borrow_mut()) {
+            self.flush_early(&environment.jobs);
             let hung_up = self.with_link(id, |link| {
                 link.with_connection(|connection| connection.has_hung_up())
             });
@@ -174,7 +176,9 @@ impl Driver {
     /// Tells the connections that were made ready.
     fn tell_ready(&self, environment: &Environment) {
         let ids = mem::take(&mut *self.ready.borrow_mut());
+        self.begin_telling();
         for id in ids {
+            self.flush_early(&environment.jobs);
             let found = self.with_link(id, |link| {
                 let was_ready = mem::replace(&mut link.is_ready, false);
                 link.is_due |= was_ready && link.is_told;
