@@ -9,7 +9,7 @@ const { describe, it } = require('node:test');
 const { maskedFrame, frame } = require('./support/frames.js');
 const { byThread } = require('./support/internals.js');
 const { openPair, openServer, startClient, turn } = require('./support/pair.js');
-const { connectRaw, serveRaw } = require('./support/raw-peer.js');
+const { connectRaw, openToRawPeer, serveRaw } = require('./support/raw-peer.js');
 
 const text = (string) => maskedFrame({ opcode: 1, payload: Buffer.from(string) });
 
@@ -140,4 +140,28 @@ describe('a connection that is paused by the listener of a message', () => {
       }
     }
   }
+});
+
+describe('a connection that is paused with more to come than a stream reads ahead', () => {
+  it('gets that when it is resumed, although the peer has reset it meanwhile', async (t) => {
+    const { server: ws, socket: peer } = await openToRawPeer(t);
+    const closed = once(ws, 'close');
+    const lengths = [];
+    ws.on('message', (data) => {
+      lengths.push(data.length);
+      if (lengths.length === 1) ws.pause();
+    });
+    const paused = once(ws, 'message');
+    const large = maskedFrame({ opcode: 2, payload: Buffer.alloc(100_000) });
+    peer.write(Buffer.concat([large, text('b'), large, text('d')]));
+    await paused;
+    await readAhead();
+    peer.resetAndDestroy();
+    await once(peer, 'close');
+    await readAhead();
+    ws.resume();
+    const [code] = await closed;
+    assert.deepStrictEqual(lengths, [100_000, 1, 100_000, 1]);
+    assert.strictEqual(code, 1006);
+  });
 });

@@ -314,8 +314,14 @@ impl Input {
 
     /// What the socket has read ahead, when all that the receiver has is taken out: a large read may have brought more.
     pub fn read_ahead<'a>(&'a self, scratch: &'a [u8]) -> &'a [u8] {
+        let unread = self.unread(scratch);
+        unread.get(..self.length_ahead()).unwrap_or_default()
+    }
+
+    /// How much a stream of Node's would have read ahead.
+    fn length_ahead(&self) -> usize {
         if self.is_fresh {
-            return &[];
+            return 0;
         }
         let mut length = 0_usize;
         for chunk in &self.later {
@@ -323,8 +329,12 @@ impl Input {
                 length = length.saturating_add(*chunk);
             }
         }
-        let unread = self.unread(scratch);
-        unread.get(..length).unwrap_or_default()
+        length
+    }
+
+    /// Whether there is more than that: Node would find it in the kernel when the socket is resumed.
+    pub fn leaves_behind(&self) -> bool {
+        self.ahead > self.length_ahead()
     }
 
     /// Whether Node would have left a part of it in the kernel.

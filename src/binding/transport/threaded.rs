@@ -420,15 +420,23 @@ impl Driver {
     /// Tells how the connection has ended, once, and only when there is nothing before that; unless the peer has ended
     /// and JavaScript is merely slow.
     pub(super) fn tell_end(&self, id: usize, serial: u64) {
+        let resets_are_ends = self.takes_hanging_up_for_end();
         let told = self.with_threaded(id, serial, |threaded, input, told_error| {
             let ending = threaded.remote.ending()?;
             let is_paused = threaded.with(|connection| connection.paused) == Some(true);
             let (event, detail, was_told) = match (ending, input) {
                 (Ending::Peer, None) => (EOF, 0, &mut threaded.told_end),
                 (Ending::Peer, Some(left)) if left.has_room() => (EOF, 1, &mut threaded.told_end),
-                // While it is paused nobody may ever ask for what is left.
                 (Ending::Peer, Some(_)) => return None,
                 (_, Some(_)) if !is_paused => return None,
+                // A stream of Node's that has read ahead enough does not notice while it is paused.
+                (Ending::Error(_), Some(left)) if !left.has_room() => {
+                    if resets_are_ends && left.leaves_behind() {
+                        threaded.with(Connection::end_instead_of_error);
+                    }
+                    return None;
+                }
+                // While it is paused nobody may ever ask for what is left.
                 (Ending::Error(errno), _) => (ERROR, errno, told_error),
                 (Ending::WriteError(errno), _) => (WRITE_ERROR, errno, told_error),
             };
