@@ -7,6 +7,7 @@
 
 const assert = require('node:assert');
 const { once } = require('node:events');
+const { createServer } = require('node:http');
 const net = require('node:net');
 const { describe, it } = require('node:test');
 
@@ -22,7 +23,7 @@ const {
   openPair,
   turn
 } = require('./support/pair.js');
-const { floodRaw, openToRawPeer } = require('./support/raw-peer.js');
+const { connectRaw, floodRaw, openToRawPeer } = require('./support/raw-peer.js');
 
 /** What a message listener logs, as text. */
 const textsOf = (ws) => logEvents(ws, ['message'], (event, data) => String(data));
@@ -544,6 +545,27 @@ describe('the counters of _socket', () => {
 
       server.send(Buffer.alloc(size));
       await Promise.all([once(socket, 'drain'), frames.take(1)]);
+    }
+  });
+
+  it('tell of drain behind a small frame when somebody has made that enough for the stream', async (t) => {
+    const http = createServer({ highWaterMark: 1000 });
+    t.after(() => http.close());
+    const wss = new WebSocket.Server({ server: http });
+    await new Promise((resolve) => http.listen(0, resolve));
+    const connected = once(wss, 'connection');
+    const { frames } = await connectRaw(t, http);
+    const [{ _socket: socket }] = await connected;
+    const [ws] = wss.clients;
+    for (const [size, expected] of [
+      [995, false],
+      [996, true],
+      [1, false]
+    ]) {
+      ws.send(Buffer.alloc(size));
+      assert.strictEqual(socket.writableNeedDrain, expected);
+      if (expected) await once(socket, 'drain');
+      await frames.take(1);
     }
   });
 

@@ -7,13 +7,13 @@ const { KNOWN, NativeBacklog, WITH_SOCKET } = require('./native-backlog');
 const {
   BY_REFERENCE,
   MAX_HEAD,
-  MAY_FILL,
   atExit,
   beforeRequests,
   fills,
   hasTwoParts,
   headSize,
   maskBytes,
+  mayFill,
   writeHead
 } = require('./outbox');
 const { nextTick } = require('./timers');
@@ -100,6 +100,7 @@ class NativeOutbox extends NativeBacklog {
     }
     this.id = id;
     this.isClient = isClient;
+    this.mayFill = mayFill(socket);
     /** The flush in which something was sent last, and how many bytes. */
     this.inFlush = -1;
     this.collected = 0;
@@ -131,7 +132,7 @@ class NativeOutbox extends NativeBacklog {
       if (key !== null && !this.isClient) maskBytes(slab, at + size, length, key);
     }
     this.note(at, at + size + length);
-    if (length > MAY_FILL && hasTwoParts(data, key, readOnly)) this.noteFilling(size + length);
+    if (length > this.mayFill && hasTwoParts(data, key, readOnly)) this.noteFilling(size + length);
     const isUrgent = leavesAtOnce() || exiting;
     if (isUrgent || typeof callback === 'function') this.hurry();
     if (typeof callback === 'function') nextTick(callBack, this, this.sent, callback);

@@ -20,7 +20,10 @@ const OWN_MEMORY = 4 * 1024;
  */
 const BY_REFERENCE = 64 * 1024;
 
-/** Payloads up to this size are not looked at as if they could be enough for a socket, which is 16 KiB or 64 in Node. */
+/**
+ * Payloads up to this size are not looked at as if they could be enough for a socket, which is 16 KiB or 64 in Node, unless
+ * somebody has made it less.
+ */
 const MAY_FILL = 4 * 1024;
 
 /** When this much is waiting for the end of the turn, it is written at once. */
@@ -110,6 +113,7 @@ class Outbox {
     this.bytes = 0;
     this.segments = [];
     this.batch = new Batch();
+    this.mayFill = mayFill(socket);
     /** Whether one of the frames is as large as what the socket calls enough. */
     this.isFilling = false;
     /** How many callbacks come a tick later, behind `'drain'` or behind each other. */
@@ -146,7 +150,7 @@ class Outbox {
       if (key !== null) maskBytes(memory, payload, length, key);
     }
     this.extend(memory, size + length);
-    if (length > MAY_FILL && hasTwoParts(data, key, readOnly)) this.noteFilling(size + length);
+    if (length > this.mayFill && hasTwoParts(data, key, readOnly)) this.noteFilling(size + length);
     this.added(callback);
   }
 
@@ -334,6 +338,11 @@ function fills(socket, size) {
   return size >= socket.writableHighWaterMark;
 }
 
+/** Payloads that are not larger than this are never enough for a socket. */
+function mayFill({ writableHighWaterMark: enough }) {
+  return enough <= MAY_FILL ? enough - MAX_HEAD - 1 : MAY_FILL;
+}
+
 /** Whether everything a stream was given has been written, without an error. */
 function isIdle(state) {
   return state.length === 0 && !state.errored && !state.destroyed && !state.ending;
@@ -405,7 +414,6 @@ function maskBytes(bytes, start, length, key) {
 module.exports = {
   BY_REFERENCE,
   MAX_HEAD,
-  MAY_FILL,
   Outbox,
   atExit,
   beforeRequests,
@@ -416,5 +424,6 @@ module.exports = {
   hasTwoParts,
   headSize,
   maskBytes,
+  mayFill,
   writeHead
 };
