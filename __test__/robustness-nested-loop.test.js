@@ -7,6 +7,8 @@ const { describe, it } = require('node:test');
 
 const { runInChild } = require('./support/child.js');
 const { compile } = require('./support/compiled.js');
+const { maskedFrame } = require('./support/frames.js');
+const { handshakeRequest } = require('./support/raw-peer.js');
 
 const addon = compile('nested-loop', 'node');
 
@@ -64,4 +66,62 @@ describe('A listener that runs the loop within itself', { skip: !addon && 'no C 
       assert.strictEqual(stdout, 'all there\n', stderr);
     });
   }
+
+  it('may hear of other connections by the first message of its own', async (t) => {
+    const main = (WebSocket) => {
+      const { Worker } = require('node:worker_threads');
+      const runLoop = require(process.env.TEST_ADDON);
+      process.on('uncaughtException', (error) => console.log(error.message));
+
+      /** Two connections. The first message of the second is there before the loop waits for it. */
+      const peers = () => {
+        const net = require('node:net');
+        const { workerData } = require('node:worker_threads');
+        const open = (name, then) => {
+          const peer = net.connect(workerData.port, '127.0.0.1');
+          peer.write(process.env.TEST_REQUEST.replace(' / ', ` /${name} `));
+          peer.once('data', () => then(peer));
+        };
+        const message = Buffer.from(process.env.TEST_FRAME, 'hex');
+        open('one', (one) => {
+          open('two', (two) => {
+            two.write(message, () => {
+              Atomics.store(workerData.isSent, 0, 1);
+              Atomics.notify(workerData.isSent, 0);
+              setTimeout(() => one.write(message), 50);
+            });
+          });
+        });
+      };
+      const isSent = new Int32Array(new SharedArrayBuffer(4));
+      const wss = new WebSocket.Server({ host: '127.0.0.1', port: 0 }, () => {
+        const { port } = wss.address();
+        new Worker(`(${peers})()`, { eval: true, workerData: { isSent, port } });
+      });
+      let isHeard = false;
+      wss.on('connection', (ws, { url }) => {
+        if (url === '/two') process.nextTick(() => Atomics.wait(isSent, 0, 0, 10_000));
+        ws.on('message', () => {
+          if (url === '/one') {
+            isHeard = true;
+            return;
+          }
+          const end = Date.now() + 10_000;
+          while (!isHeard && Date.now() < end) {
+            runLoop();
+            process._tickCallback();
+          }
+          console.log(isHeard);
+          process.exit();
+        });
+      });
+    };
+    const env = {
+      TEST_ADDON: addon,
+      TEST_FRAME: maskedFrame({ payload: 'message' }).toString('hex'),
+      TEST_REQUEST: handshakeRequest()
+    };
+    const { stdout, stderr } = await runInChild(t, main, { env });
+    assert.strictEqual(stdout, 'true\n', stderr);
+  });
 });

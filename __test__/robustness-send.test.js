@@ -9,6 +9,9 @@ const { once } = require('node:events');
 const { describe, test } = require('node:test');
 
 const { collect, openPair } = require('./support/pair.js');
+const { openToRawPeer } = require('./support/raw-peer.js');
+
+const LIMIT = { timeout: 30000 };
 
 /** Both directions of a connection: the frames of one are masked, those of the other are not. */
 async function bothWays(t, options) {
@@ -423,4 +426,59 @@ describe('Data that was received', () => {
     }
     for (const [i, data] of kept.entries()) assert.equal(data.toString(), `message ${i}`);
   });
+});
+
+describe('A listener of the error of one socket', () => {
+  test('may send to others, of which one is broken too', LIMIT, async (t) => {
+    const [intact, first, second] = [
+      await openToRawPeer(t),
+      await openToRawPeer(t),
+      await openToRawPeer(t)
+    ];
+    // So much that frames are gathered from here on.
+    const fillers = 500;
+    for (let i = 0; i < fillers; i++) intact.server.send('filler');
+    const called = new Promise((resolve) => {
+      first.server._socket.on('error', () => {
+        intact.server.send('once');
+        second.server.send('to the second', resolve);
+      });
+    });
+    first.socket.resetAndDestroy();
+    second.socket.resetAndDestroy();
+    first.server.send('to the first');
+    const error = await called;
+    assert.ok(error instanceof Error);
+    intact.server.send('last');
+    const texts = (await intact.frames.take(fillers + 2)).map(({ payload }) => String(payload));
+    assert.deepEqual(texts.slice(fillers - 1), ['filler', 'once', 'last']);
+  });
+});
+
+describe('A function that makes masking keys', () => {
+  const ways = {
+    shrink: (buffer) => buffer.resize(10),
+    'give away': (buffer) => structuredClone(buffer, { transfer: [buffer] })
+  };
+  for (const [how, change] of Object.entries(ways)) {
+    test(`may ${how} what is being sent: nothing else goes out in its place`, LIMIT, async (t) => {
+      let buffer = null;
+      const generateMask = (key) => {
+        key.fill(1);
+        if (buffer !== null) change(buffer);
+        buffer = null;
+      };
+      const { client, server } = await openPair(t, { client: { generateMask } });
+      client.send('a secret of somebody else '.repeat(100));
+      await once(server, 'message');
+      const received = once(server, 'message');
+      const memory = new ArrayBuffer(1000, { maxByteLength: 1000 });
+      // A Buffer that follows what it lies in.
+      const data = Object.setPrototypeOf(new Uint8Array(memory), Buffer.prototype);
+      buffer = memory;
+      client.send(data);
+      const [message] = await received;
+      assert.deepEqual(message, Buffer.alloc(data.length));
+    });
+  }
 });

@@ -326,6 +326,8 @@ class Sender {
     if (mask) {
       key = this._maskBuffer || sharedKey;
       makeKey(key, this._generateMask);
+      // Who makes it may have given the memory away, or shrunk it.
+      if (this._generateMask && typeof payload !== 'string') byteLength = lengthOf(payload);
     }
     this._outbox.frame(first, payload, byteLength, key, readOnly, callback);
   }

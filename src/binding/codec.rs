@@ -142,7 +142,8 @@ fn inflate(call: &Call) -> Outcome<f64> {
     with_codec(call, |codec| {
         let mut result = call.environment.result.borrow_mut();
         result.clear();
-        match locked(&codec.inflater).inflate(data, fin, limit as u64, &mut result) {
+        let inflated = locked(&codec.inflater).inflate(data, fin, limit as u64, &mut result);
+        match inflated {
             Ok(()) => Ok(result.len() as f64),
             Err(error) => {
                 call.environment

@@ -1,5 +1,8 @@
 //! The Node-API binding: the only module that knows JavaScript, and the home of its `unsafe`.
 
+// JavaScript that is called in the body of a loop or a match comes back here: what its head borrows must be free by then.
+#![deny(clippy::significant_drop_in_scrutinee)]
+
 mod codec;
 mod environment;
 mod jobs;

@@ -58,13 +58,17 @@ impl Driver {
         if count == 0 {
             return;
         }
+        // Whatever happens here, nothing is sent twice.
+        self.control.set(0, 0);
+        let is_urgent = self.control.get(URGENT) != Some(0);
+        self.control.set(URGENT, 0);
         let mut links = self.links.borrow_mut();
         // SAFETY: no JavaScript runs before this function returns, and it makes no other slice.
         let slab = unsafe { self.slab.bytes() };
         let mut dirty = self.dirty.borrow_mut();
         let pool = self.pool();
         if pool.is_some() {
-            self.find_urgent(count, &mut links);
+            self.find_urgent(count, is_urgent, &mut links);
         }
         self.sort_records(count, slab, &mut links, &mut dirty, pool.as_deref());
 
@@ -94,8 +98,6 @@ impl Driver {
         if let Some(pool) = pool {
             pool.release_batches();
         }
-        self.control.set(0, 0);
-        self.control.set(URGENT, 0);
     }
 
     /// JavaScript is going to be told of some connections.
@@ -138,7 +140,7 @@ impl Driver {
 
     /// Sends what is recorded, together with threads of the runtime if processors are free.
     fn send_shared(&self, slab: &[u8], links: &mut Slab<Link>, jobs: &Jobs) {
-        let mut pieces = Vec::with_capacity(self.records());
+        let mut pieces = Vec::with_capacity(links.len());
         let mut parts = Vec::new();
         let links = links.iter_mut().map(|(_, link)| link);
         for link in links.filter(|link| link.records.0 != NONE) {
@@ -204,10 +206,10 @@ impl Driver {
         (number(0), number(1)..number(2))
     }
 
-    /// Notes for which connections somebody waits.
-    fn find_urgent(&self, count: usize, links: &mut Slab<Link>) {
+    /// Notes for which connections somebody waits, if there `is_any`.
+    fn find_urgent(&self, count: usize, is_any: bool, links: &mut Slab<Link>) {
         let are_all = self.pace.is_kept();
-        if self.control.get(URGENT) == Some(0) && !are_all {
+        if !is_any && !are_all {
             return;
         }
         for index in 0..count {

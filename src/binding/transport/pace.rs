@@ -182,11 +182,12 @@ impl Driver {
 
     /// Reads and writes what was found.
     pub(super) fn pump_due(&self, environment: &Environment) {
+        let due = self.pace.due.take();
         for Due {
             id,
             serial,
             hung_up,
-        } in mem::take(&mut *self.pace.due.borrow_mut())
+        } in due
         {
             self.flush_early(&environment.jobs);
             self.pump(environment, id, serial, hung_up);

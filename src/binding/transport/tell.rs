@@ -49,7 +49,8 @@ impl Driver {
             return;
         }
         self.control.set(BROKEN, 0);
-        for (id, serial) in mem::take(&mut *self.broken.borrow_mut()) {
+        let broken = self.broken.take();
+        for (id, serial) in broken {
             self.tell_error(id, serial);
         }
     }
@@ -58,8 +59,9 @@ impl Driver {
     /// and errors in turn.
     pub fn take_broken(&self) -> Vec<i32> {
         self.control.set(BROKEN, 0);
+        let broken = self.broken.take();
         let mut told = Vec::new();
-        for (id, serial) in mem::take(&mut *self.broken.borrow_mut()) {
+        for (id, serial) in broken {
             self.with_link(id, |link| {
                 let error = link
                     .with_connection(|connection| connection.error())

@@ -136,7 +136,8 @@ impl Driver {
             return;
         }
         self.begin_telling();
-        for (id, serial) in mem::take(&mut *self.first.borrow_mut()) {
+        let first = self.first.take();
+        for (id, serial) in first {
             self.flush_early(&environment.jobs);
             let hung_up = self.with_link(id, |link| {
                 link.with_connection(|connection| connection.has_hung_up())
