@@ -9,9 +9,11 @@ const assert = require('node:assert');
 const { once } = require('node:events');
 const { describe, it } = require('node:test');
 
-const { maskedFrame } = require('./support/frames.js');
+const { runInChild } = require('./support/child.js');
+const { frame, maskedFrame } = require('./support/frames.js');
+const { isOxws } = require('./support/internals.js');
 const { openServer, turn } = require('./support/pair.js');
-const { connectRaw } = require('./support/raw-peer.js');
+const { connectRaw, handshakeRequest } = require('./support/raw-peer.js');
 
 const ROUNDS = 20;
 
@@ -71,4 +73,43 @@ describe('A listener that gives the memory of its message away', () => {
     });
     assert.deepStrictEqual(received, Array(expected).fill('Hello'));
   });
+
+  it(
+    'ends its own connection if others that came with it are lost',
+    { skip: !isOxws && 'ws stalls' },
+    async (t) => {
+      const main = (WebSocket) => {
+        const net = require('node:net');
+        process.on('uncaughtException', (error) => console.log(error.name));
+        const wss = new WebSocket.Server({ port: 0 }, () => {
+          const peer = net.connect(wss.address().port);
+          peer.on('error', () => {});
+          peer.write(process.env.TEST_REQUEST);
+          peer.once('data', () => peer.write(Buffer.from(process.env.TEST_FRAMES, 'hex')));
+        });
+        wss.on('connection', (ws) => {
+          ws.on('message', (data) => {
+            console.log(String(data));
+            structuredClone(data.buffer, { transfer: [data.buffer] });
+          });
+          ws.on('close', (code) => {
+            console.log(code);
+            process.exit();
+          });
+        });
+      };
+      const all = ['one', 'two', 'three'].map((payload) => maskedFrame({ payload }));
+      for (const frames of [
+        all,
+        [maskedFrame({ payload: 'one' }), frame({ opcode: 9, payload: 'ping', mask: true })]
+      ]) {
+        const env = {
+          TEST_FRAMES: Buffer.concat(frames).toString('hex'),
+          TEST_REQUEST: handshakeRequest()
+        };
+        const { stdout, stderr } = await runInChild(t, main, { env });
+        assert.strictEqual(stdout, 'one\nTypeError\n1006\n', stderr);
+      }
+    }
+  );
 });

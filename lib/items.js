@@ -21,6 +21,18 @@ function place(head) {
   return (head >> PLACE_SHIFT) & PLACE_MASK;
 }
 
+/** Whether the bytes of an item lie in a chunk, or in the arena. */
+function liesInChunk(items, at) {
+  return place(items[at]) === IN_CHUNK && items[at + 2] !== 0 && (items[at] & KIND_MASK) !== FAILED;
+}
+
+/** Whether items are lost because a listener has given their memory away. */
+function areLost(items, at, end, memory) {
+  if (memory.byteLength > 0) return false;
+  while (at < end && !liesInChunk(items, at)) at += STRIDE;
+  return at < end;
+}
+
 /**
  * Gives what kept descriptors find in the arena memory of its own.
  *
@@ -32,14 +44,13 @@ function place(head) {
 function fetchAll(items, arena, fetched) {
   let all = fetched;
   for (let at = 0; at < items.length; at += STRIDE) {
+    if (!liesInChunk(items, at)) continue;
     const start = items[at + 1] >>> 0;
-    const length = items[at + 2] >>> 0;
-    const kind = items[at] & KIND_MASK;
-    if (kind === FAILED || place(items[at]) !== IN_CHUNK || length === 0) continue;
-    const bytes = arena.subarray(start, start + length);
+    const bytes = arena.subarray(start, start + (items[at + 2] >>> 0));
+    const isMessage = (items[at] & KIND_MASK) !== COMPRESSED;
     if (all === fetched) all = [...fetched];
     items[at] += (FETCHED - IN_CHUNK) << PLACE_SHIFT;
-    items[at + 1] = all.push(kind === COMPRESSED ? Buffer.from(bytes) : owned(bytes)) - 1;
+    items[at + 1] = all.push(isMessage ? owned(bytes) : Buffer.from(bytes)) - 1;
   }
   return all;
 }
@@ -53,4 +64,4 @@ function owned(data) {
   return copy;
 }
 
-module.exports = { fetchAll, owned, place };
+module.exports = { areLost, fetchAll, owned, place };

@@ -123,7 +123,7 @@ function deliverMessages(receiver, base, end, stopped) {
     return true;
   } catch (error) {
     // What is left is delivered a little later, when the exception was handled.
-    receiver._keep(at, end, stopped);
+    receiver._keepRest(memory, at, end, stopped, true);
     receiver._hasThrown = true;
     receiver.write(INPUT);
     throw error;

@@ -33,7 +33,7 @@ const { FastBuffer, toArrayBuffer } = require('./buffers');
 const { beginDelivery, endDelivery } = require('./outbox');
 const { BINARY_TYPES, EMPTY_BUFFER, kUntracked, kWebSocket } = require('./constants');
 const { failure, throwLater } = require('./failure');
-const { fetchAll, owned, place } = require('./items');
+const { areLost, fetchAll, owned, place } = require('./items');
 const { defineLimits, limitError, limitsOf } = require('./receiver-limits');
 const { setTimeout } = require('./timers');
 
@@ -54,6 +54,8 @@ const INFLATING = 5;
 
 /** Receivers that are dropped without having been ended give their Rust half back when they are collected. */
 const forgotten = new FinalizationRegistry((id) => native.releaseReceiver(id));
+
+const GIVEN_AWAY = 'A listener has given away the memory of a message that was not delivered yet';
 
 /**
  * Turns bytes received from the peer into messages, pings, pongs and the close frame.
@@ -225,8 +227,17 @@ class Receiver extends Writable {
       end - at === STRIDE
         ? [cells[at], cells[at + 1], cells[at + 2], cells[at + 3]]
         : cells.slice(at, end);
-    this._pending = { items, stopped, arena, fetched, next };
-    if (isInput) this._pending.fetched = fetchAll(items, arena, fetched);
+    const all = isInput ? fetchAll(items, arena, fetched) : fetched;
+    this._pending = { items, stopped, fetched: all, next };
+  }
+
+  /**
+   * Keeps what is left when a listener has thrown. If a listener has given the memory away in which that lies, it is lost, so
+   * the connection ends.
+   */
+  _keepRest(memory, at, end, stopped, isInput) {
+    if (areLost(cells, at, end, memory)) this[kWebSocket]?._socket.destroy();
+    else this._keep(at, end, stopped, isInput);
   }
 
   /** As {@link _keep}, but behind what was kept before. */
@@ -250,12 +261,11 @@ class Receiver extends Writable {
    */
   _restore(base, single) {
     let { items, stopped } = this._pending;
-    const { arena, fetched, next } = this._pending;
-    this._arena = arena;
+    const { fetched, next } = this._pending;
     this._fetched = fetched;
     this._pending = next;
     if (single && items.length > STRIDE) {
-      this._pending = { items: items.subarray(STRIDE), stopped, arena, fetched, next };
+      this._pending = { items: items.subarray(STRIDE), stopped, fetched, next };
       items = items.subarray(0, STRIDE);
     }
     if (this._pending !== null) stopped = MORE;
@@ -391,6 +401,7 @@ class Receiver extends Writable {
         const start = cells[at + 1] >>> 0;
         const length = cells[at + 2] >>> 0;
         const extra = cells[at + 3];
+        if (areLost(cells, at, at + STRIDE, memory)) throw new TypeError(GIVEN_AWAY);
         at += STRIDE;
 
         const kind = head & KIND_MASK;
@@ -433,7 +444,7 @@ class Receiver extends Writable {
       }
       return true;
     } catch (error) {
-      this._keep(at, end, stopped, this._isInput);
+      this._keepRest(memory, at, end, stopped, this._isInput);
       this._goOnLater();
       throw error;
     } finally {
@@ -494,12 +505,13 @@ class Receiver extends Writable {
   /** Cuts a message where its frames ended. */
   _fragments(where, start, bytes) {
     if (where !== IN_STORE) return [bytes];
+    const fragments = [];
     let from = 0;
-    return native.frameEnds(this._id, start, bytes.length).map((end) => {
-      const fragment = bytes.subarray(from, end);
+    for (const end of native.frameEnds(this._id, start, bytes.length)) {
+      fragments.push(bytes.subarray(from, end));
       from = end;
-      return fragment;
-    });
+    }
+    return fragments;
   }
 
   _emitItem(kind, data) {
