@@ -1,6 +1,7 @@
 'use strict';
 
 const native = require('./native');
+const { isAnyOpen, whileOpen } = require('./open-connections');
 const { clearInterval, setInterval } = require('./timers');
 
 /*
@@ -30,6 +31,7 @@ function keepAwake(instance) {
 /** Forgets an instance that has given its states back. */
 function keepNoMore(instance) {
   awake.delete(instance);
+  if (!isAnyOpen()) empty();
 }
 
 /** Has the states looked after as long as there are any. */
@@ -60,9 +62,21 @@ function sweep() {
     else putToSleep(instance);
   }
   native.trimPool(awake.size === 0);
-  if (awake.size > 0) return;
+  if (awake.size === 0) stopSweeping();
+}
+
+function stopSweeping() {
   clearInterval(sweeper);
   sweeper = null;
 }
+
+/** Nobody has use for the states in the pool. */
+function empty() {
+  if (sweeper === null || awake.size > 0) return;
+  native.trimPool(true);
+  stopSweeping();
+}
+
+whileOpen(() => {}, empty);
 
 module.exports = { keepAwake, keepNoMore, startSweeping };

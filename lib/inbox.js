@@ -21,11 +21,9 @@ const PLACE_SHIFT = 4;
 const IN_CHUNK = 0;
 const FETCHED = 6;
 
-const fresh = new Int32Array(CAPACITY);
-fresh[TOP] = HEADER;
-
 /** The addon may serve several copies of this package; they share one inbox. */
-const cells = native.inbox(fresh);
+const cells = native.inbox(CAPACITY);
+if (cells[TOP] === 0) cells[TOP] = HEADER;
 
 module.exports = {
   cells,

@@ -13,6 +13,7 @@ const {
 const { attachOutbox } = require('./stream-transport');
 const { throwLater } = require('./failure');
 const { lateInput } = require('./native-leftovers');
+const { closed, opened } = require('./open-connections');
 const { discard, takeOver } = require('./native-transport');
 
 /*
@@ -71,6 +72,7 @@ function attach(websocket, socket, head, options) {
   if (socket.setTimeout) socket.setTimeout(0);
   if (socket.setNoDelay) socket.setNoDelay();
 
+  opened();
   if (!takeOver(socket, head, receiver, sender, socketOnData)) {
     receiver._track();
     if (head.length > 0) socket.unshift(head);
@@ -248,6 +250,7 @@ function socketOnClose() {
 
   this[kWebSocket] = undefined;
   clearTimeout(websocket._closeTimer);
+  closed();
 
   if (receiver._writableState.finished || receiver._writableState.errorEmitted) {
     websocket.emitClose();

@@ -18,7 +18,8 @@ const {
 } = require('./inbox');
 const native = require('./native');
 const { takeInput } = require('./native-input');
-const NativeOutbox = require('./native-outbox');
+const { IMPOSSIBLE, NativeOutbox, STARTED } = require('./native-outbox');
+const { whileOpen } = require('./open-connections');
 const { EMPTY_BUFFER } = require('./constants');
 const { systemError } = require('./failure');
 const {
@@ -57,23 +58,32 @@ let arena = EMPTY_BUFFER;
 /** By the numbers the Rust side knows them under. */
 const connections = [];
 
-/** Whether the Rust side runs here; found out when it is first needed. */
-let isStarted = isNative ? undefined : false;
+/** Whether the Rust side serves this copy of the package, or will when a connection is there, as far as that is known. */
+let isStarted = false;
+let isPossible = isNative;
 
-/** @returns {boolean} whether there is a native transport in this environment */
+/** @returns {boolean} whether there is a native transport in this environment, for this copy of the package */
 function start() {
-  if (isStarted !== undefined) return isStarted;
+  if (isStarted || !isPossible) return isStarted;
+  // What was delivered may still lie in the one before.
   arena = Buffer.allocUnsafeSlow(ARENA_SIZE);
   const onBroken = (id, errno) => dispatch(id, WRITE_ERROR, errno);
   const enough = getDefaultHighWaterMark(false);
   try {
-    isStarted = NativeOutbox.start(dispatch, onBroken, arena, threads, enough);
+    const outcome = NativeOutbox.start(dispatch, onBroken, arena, threads, enough);
+    isStarted = outcome === STARTED;
+    isPossible = outcome !== IMPOSSIBLE;
   } catch {
     // There is no descriptor left; there may be when the next connection is opened.
-    return false;
   }
   return isStarted;
 }
+
+function rest() {
+  if (isStarted && NativeOutbox.rest()) isStarted = false;
+}
+
+whileOpen(() => {}, rest);
 
 /** Whether Node has filled the memory that it reads into, most likely: then it reads again right away. */
 function hasFilledItsRoom({ bytesRead }) {
@@ -106,7 +116,9 @@ function putStores(handle, stores) {
  * their handshake is finished in.
  */
 const HAS_FRAMES = parseInt(process.versions.node, 10) >= 24;
-const outside = new AsyncResource('oxws');
+const outside = HAS_FRAMES ? new AsyncResource('oxws', { requireManualDestroy: true }) : null;
+// It can be used all the same, and nobody finds it among what is left open.
+outside?.emitDestroy();
 
 function openOutside(...args) {
   return outside.runInAsyncScope(native.nativeOpen, native, ...args);

@@ -7,9 +7,8 @@ const { KNOWN, NativeBacklog, WITH_SOCKET } = require('./native-backlog');
 const {
   BY_REFERENCE,
   MAX_HEAD,
-  atExit,
-  beforeRequests,
   fills,
+  flushInTime,
   hasTwoParts,
   headSize,
   maskBytes,
@@ -39,6 +38,12 @@ const FIRST_CAPACITY = 1024;
 /** Is told the numbers and the errors of connections that broke. */
 let tell = null;
 
+/** What `start()` returns: there cannot be a native transport; there is; another copy of the package has it now. */
+const IMPOSSIBLE = 0;
+const STARTED = 1;
+
+let isStarted = false;
+
 let slab = null;
 let control = null;
 let queued = null;
@@ -55,21 +60,21 @@ const head = Buffer.alloc(MAX_HEAD);
  */
 class NativeOutbox extends NativeBacklog {
   /**
-   * Starts the native transport in this environment.
+   * Has the native transport of this environment serve this copy of the package.
    *
    * @param {(id: number, event: number, detail: number) => void} dispatch is told what happens to connections
    * @param {(id: number, errno: number) => void} onBroken is told that something could not be written
    * @param {Buffer} arena where small payloads are put
    * @param {number} threads how many I/O threads there are to be
    * @param {number} highWaterMark with how many bytes a stream has enough
-   * @returns {boolean} whether there is one
+   * @returns {number} `STARTED`, or why it does not
    */
   static start(dispatch, onBroken, arena, threads, highWaterMark) {
-    slab = Buffer.allocUnsafeSlow(SLAB_SIZE);
-    control = new Int32Array(FIRST_RECORD + RECORD * MOST_RECORDS);
-    queued = new Float64Array(FIRST_CAPACITY);
+    slab ??= Buffer.allocUnsafeSlow(SLAB_SIZE);
+    control ??= new Int32Array(FIRST_RECORD + RECORD * MOST_RECORDS);
+    queued ??= new Float64Array(FIRST_CAPACITY);
     tell = onBroken;
-    const isStarted = native.nativeStart(
+    const outcome = native.nativeStart(
       dispatch,
       slab,
       control,
@@ -78,11 +83,14 @@ class NativeOutbox extends NativeBacklog {
       threads,
       highWaterMark
     );
-    if (isStarted) {
-      atExit(flushOnExit);
-      beforeRequests(handOverNow);
-    }
-    return isStarted;
+    isStarted = outcome === STARTED;
+    return outcome;
+  }
+
+  /** @returns {boolean} whether it does not any more, for there are no connections */
+  static rest() {
+    isStarted = !native.nativeRest();
+    return !isStarted;
   }
 
   /**
@@ -253,6 +261,7 @@ function handOver() {
 
 /** Writes what was collected, for something comes that must not overtake it. No thread has any of it left then. */
 function handOverNow() {
+  if (!isStarted) return;
   native.nativeSettle();
   if (control[BROKEN] > 0) tellBroken();
 }
@@ -265,8 +274,10 @@ function tellBroken() {
 /** Listeners that come later may send too: from now on nothing waits. */
 function flushOnExit() {
   exiting = true;
-  native.nativeSettle();
+  if (isStarted) native.nativeSettle();
 }
+
+flushInTime(flushOnExit, handOverNow);
 
 /** What was enough for the socket was sent. If anything is not written yet, `'drain'` comes later. */
 function tellFilled(outbox) {
@@ -295,4 +306,4 @@ function callBackNow(outbox, mark, callback) {
   else outbox.wait(mark, callback);
 }
 
-module.exports = NativeOutbox;
+module.exports = { IMPOSSIBLE, NativeOutbox, STARTED };

@@ -1,11 +1,12 @@
 'use strict';
 
-const { subscribe } = require('diagnostics_channel');
+const { subscribe, unsubscribe } = require('diagnostics_channel');
 
 const native = require('./native');
 const { FastBuffer } = require('./buffers');
 const { callEach } = require('./failure');
 const { beginGathering, leavesAtOnce } = require('./gathering');
+const { whileOpen } = require('./open-connections');
 const { nextTick } = require('./timers');
 
 /** Frames are written into shared pieces of memory of this size; a frame that waits pins no more than one. */
@@ -52,7 +53,6 @@ let dirty = [];
 /** How many chunks are being delivered right now, one inside the other. */
 let delivering = 0;
 let scheduled = false;
-let isStarted = false;
 let exiting = false;
 
 /** Says that a chunk is being delivered: what its listeners send leaves when it is done. */
@@ -75,16 +75,40 @@ function flushAll() {
 /** Runs `action` when the process, or the worker, exits: one listener for all copies of this package. */
 function atExit(action) {
   if (!process[kExitActions]) {
-    const actions = [];
-    Object.defineProperty(process, kExitActions, { value: actions });
-    process.on('exit', () => actions.forEach((each) => each()));
+    const actions = new Set();
+    const run = () => actions.forEach((each) => each());
+    Object.defineProperty(process, kExitActions, { value: { actions, run }, configurable: true });
+    process.on('exit', run);
   }
-  process[kExitActions].push(action);
+  process[kExitActions].actions.add(action);
 }
 
-/** Runs `action` before an HTTP request of this process is written. */
-function beforeRequests(action) {
-  for (const name of REQUESTS) subscribe(name, () => action());
+function notAtExit(action) {
+  const { actions, run } = process[kExitActions];
+  actions.delete(action);
+  if (actions.size > 0) return;
+  process.off('exit', run);
+  delete process[kExitActions];
+}
+
+/**
+ * While there are open WebSockets, what was sent before process.exit() is on its way, and before an HTTP request ahead of
+ * it, as it is in ws.
+ *
+ * @param {() => void} flushOnExit
+ * @param {() => void} flushBefore
+ */
+function flushInTime(flushOnExit, flushBefore) {
+  const onRequest = () => flushBefore();
+  const hold = () => {
+    atExit(flushOnExit);
+    for (const name of REQUESTS) subscribe(name, onRequest);
+  };
+  const letGo = () => {
+    notAtExit(flushOnExit);
+    for (const name of REQUESTS) unsubscribe(name, onRequest);
+  };
+  whileOpen(hold, letGo);
 }
 
 function flushOnExit() {
@@ -92,6 +116,8 @@ function flushOnExit() {
   exiting = true;
   flushAll();
 }
+
+flushInTime(flushOnExit, flushAll);
 
 /**
  * Collects the frames sent to one socket in one turn of the loop, so that they leave in one write.
@@ -102,12 +128,6 @@ class Outbox {
    * @param {boolean} writesAtOnce whether the socket hands what it is given to the kernel before `write()` returns
    */
   constructor(socket, writesAtOnce) {
-    if (!isStarted) {
-      isStarted = true;
-      // What was sent before process.exit() is on its way, and before a request ahead of it, as it is in ws.
-      atExit(flushOnExit);
-      beforeRequests(flushAll);
-    }
     this.socket = socket;
     this.writesAtOnce = writesAtOnce;
     this.bytes = 0;
@@ -415,12 +435,11 @@ module.exports = {
   BY_REFERENCE,
   MAX_HEAD,
   Outbox,
-  atExit,
-  beforeRequests,
   beginDelivery,
   endDelivery,
   fills,
   flushAll,
+  flushInTime,
   hasTwoParts,
   headSize,
   maskBytes,

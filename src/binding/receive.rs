@@ -62,14 +62,14 @@ raw_functions!(export:
     "messageLength" => message_length,
 );
 
-/// `inbox(fresh) -> Int32Array`: the inbox of this environment; `fresh` becomes it when there is none yet.
+/// `inbox(length) -> Int32Array`: the inbox of this environment, made with so many elements when there is none yet. It belongs
+/// to no copy of the package: it outlives those that are loaded in contexts of their own.
 fn inbox(call: &Call) -> Outcome<sys::napi_value> {
-    let (inbox, fresh) = (&call.environment.inbox, call.value(0)?);
-    if let Some(existing) = inbox.value(call.env)? {
-        return Ok(existing);
+    let (env, inbox) = (call.env, &call.environment.inbox);
+    match inbox.value(env)? {
+        Some(existing) => Ok(existing),
+        None => inbox.make(env, call.size(0)?),
     }
-    inbox.replace(call.env, fresh)?;
-    Ok(fresh)
 }
 
 fn limits(call: &Call, first: usize) -> Outcome<Limits> {

@@ -64,16 +64,19 @@ impl<T> Shared<T> {
         self.length.get()
     }
 
-    /// The array itself, if there is one.
-    pub fn value(&self, env: sys::napi_env) -> Outcome<Option<sys::napi_value>> {
-        if self.reference.get().is_null() {
-            return Ok(None);
+    /// Gives the array up: it is empty from here on.
+    pub fn release(&self, env: sys::napi_env) {
+        self.become_like(env, &Self::default());
+    }
+
+    fn become_like(&self, env: sys::napi_env, other: &Self) {
+        self.data.set(other.data.get());
+        self.length.set(other.length.get());
+        let old = self.reference.replace(other.reference.get());
+        if !old.is_null() {
+            // SAFETY: the old reference is deleted once, after its last use.
+            unsafe { sys::napi_delete_reference(env, old) };
         }
-        let mut value = ptr::null_mut();
-        // SAFETY: the reference is strong and not deleted while it is kept here.
-        let status =
-            unsafe { sys::napi_get_reference_value(env, self.reference.get(), &mut value) };
-        check(status, "the array is gone").map(|()| Some(value))
     }
 }
 
@@ -100,6 +103,33 @@ impl<T: Element> Shared<T> {
         Self::keep(env, value, data.cast(), length)
     }
 
+    /// Has an array made, in the place of this one.
+    pub fn make(&self, env: sys::napi_env, length: usize) -> Outcome<sys::napi_value> {
+        let (mut memory, mut data, mut value) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+        let size = length.saturating_mul(size_of::<T>());
+        // SAFETY: all pointers are valid for the call.
+        let status = unsafe { sys::napi_create_arraybuffer(env, size, &mut data, &mut memory) };
+        check(status, "cannot make the array")?;
+        // SAFETY: the memory was just made, as large as the array.
+        let status =
+            unsafe { sys::napi_create_typedarray(env, T::ARRAY, length, memory, 0, &mut value) };
+        check(status, "cannot make the array")?;
+        self.replace(env, value)?;
+        Ok(value)
+    }
+
+    /// The array itself, if there is one.
+    pub fn value(&self, env: sys::napi_env) -> Outcome<Option<sys::napi_value>> {
+        if self.reference.get().is_null() {
+            return Ok(None);
+        }
+        let mut value = ptr::null_mut();
+        // SAFETY: the reference is strong and not deleted while it is kept here.
+        let status =
+            unsafe { sys::napi_get_reference_value(env, self.reference.get(), &mut value) };
+        check(status, "the array is gone").map(|()| Some(value))
+    }
+
     /// Takes another array in the place of this one.
     pub fn replace(&self, env: sys::napi_env, value: sys::napi_value) -> Outcome<()> {
         self.become_like(env, &Self::adopt(env, value)?);
@@ -108,16 +138,6 @@ impl<T: Element> Shared<T> {
 }
 
 impl<T: Copy> Shared<T> {
-    fn become_like(&self, env: sys::napi_env, other: &Self) {
-        self.data.set(other.data.get());
-        self.length.set(other.length.get());
-        let old = self.reference.replace(other.reference.get());
-        if !old.is_null() {
-            // SAFETY: the old reference is deleted once, after its last use.
-            unsafe { sys::napi_delete_reference(env, old) };
-        }
-    }
-
     /// The element at `index`.
     pub fn get(&self, index: usize) -> Option<T> {
         // SAFETY: the index lies inside the array, whose memory the reference keeps alive. It is used on this thread
@@ -156,6 +176,9 @@ impl Shared<u8> {
 
     /// Whether the Buffer still has its memory.
     pub fn is_in_place(&self, env: sys::napi_env) -> bool {
+        if self.reference.get().is_null() {
+            return false;
+        }
         let mut scope = ptr::null_mut();
         // SAFETY: on the thread of `env`; the scope bounds the handle made in it.
         unsafe {

@@ -16,6 +16,7 @@ const WORTHLESS: usize = 256;
 
 /// Memory of JavaScript's, written to from its beginning to its end and then given up: JavaScript has views of what was
 /// written.
+#[derive(Default)]
 pub struct Arena {
     bytes: Shared<u8>,
     used: Cell<usize>,
@@ -24,20 +25,16 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Takes a Buffer.
-    pub fn adopt(env: sys::napi_env, value: sys::napi_value) -> Outcome<Self> {
-        Ok(Self {
-            bytes: Shared::adopt_bytes(env, value)?,
-            used: Cell::new(0),
-            is_given_away: Cell::new(false),
-        })
-    }
-
-    /// Takes another Buffer in the place of this one.
+    /// Takes a Buffer in the place of the one before.
     pub fn replace(&self, env: sys::napi_env, value: sys::napi_value) -> Outcome<()> {
         self.bytes.replace_bytes(env, value)?;
         self.used.set(0);
         Ok(())
+    }
+
+    /// Gives the Buffer up: there is no room until another one is brought.
+    pub fn release(&self, env: sys::napi_env) {
+        self.bytes.release(env);
     }
 
     /// Looks whether the memory is still there, before it is written to: whoever has a view of it can transfer it to

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::io;
 use std::mem;
+use std::ptr;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -28,7 +29,8 @@ pub(super) const SCRATCH: usize = 256 * 1024;
 /// The state of the transport in one environment.
 pub struct Driver {
     pub(super) env: sys::napi_env,
-    pub(super) callback: sys::napi_ref,
+    /// What JavaScript is told with; null while the driver rests.
+    pub(super) callback: Cell<sys::napi_ref>,
     pub(super) slab: Shared<u8>,
     pub(super) control: Shared<i32>,
     /// Where small payloads are put for JavaScript.
@@ -83,24 +85,16 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// The transport of `environment`, without handles yet.
-    pub fn new(
-        env: sys::napi_env,
-        callback: sys::napi_ref,
-        slab: Shared<u8>,
-        control: Shared<i32>,
-        queued: Shared<f64>,
-        arena: Arena,
-        high_water: usize,
-    ) -> Self {
+    /// The transport of an environment, without handles yet. It rests.
+    pub fn new(env: sys::napi_env, high_water: usize) -> Self {
         Self {
             env,
-            callback,
-            slab,
-            control,
-            queued,
-            arena,
+            callback: Cell::new(ptr::null_mut()),
+            slab: Shared::default(),
+            control: Shared::default(),
+            arena: Arena::default(),
             high_water,
+            queued: Shared::default(),
             links: RefCell::default(),
             serial: Cell::new(0),
             descriptors: Descriptors::default(),
@@ -141,6 +135,30 @@ impl Driver {
         self.turns
             .replace(Some(Turns::start(environment, &library)));
         self.library.replace(Some(library));
+    }
+
+    /// Whether no copy of the package uses the driver.
+    pub fn rests(&self) -> bool {
+        self.callback.get().is_null()
+    }
+
+    /// Gives up everything that belongs to the copy of the package that has used it, if there is no connection. A copy may be
+    /// one of many, each in a context of its own, that would otherwise never be collected.
+    pub fn release(&self) -> bool {
+        if !self.links.borrow().is_empty() {
+            return false;
+        }
+        let env = self.env;
+        self.slab.release(env);
+        self.control.release(env);
+        self.queued.release(env);
+        self.arena.release(env);
+        let callback = self.callback.replace(ptr::null_mut());
+        if !callback.is_null() {
+            // SAFETY: it was made in `start`, and is deleted once.
+            unsafe { sys::napi_delete_reference(env, callback) };
+        }
+        true
     }
 
     /// The I/O threads, if this is the threads driver.

@@ -31,10 +31,8 @@ use napi::sys;
 use super::environment::Environment;
 use super::raw::{check, raw_functions, Call, Fault, Outcome, Reply};
 use super::receive::array;
-use super::shared::Shared;
 use crate::reactor::uv::Library;
 use crate::reactor::{Connection, Input};
-use arena::Arena;
 use context::Context;
 use driver::Driver;
 use hub::Hub;
@@ -52,6 +50,7 @@ pub struct Transport {
 
 raw_functions!(export:
     "nativeStart" => start,
+    "nativeRest" => rest,
     "nativeSetQueued" => set_queued,
     "nativeOpen" => open,
     "nativeFill" => fill,
@@ -100,40 +99,56 @@ fn with_link<T>(call: &Call, body: impl FnOnce(&mut Link) -> T) -> Outcome<T> {
         .ok_or(NO_CONNECTION)
 }
 
-/// `nativeStart(dispatch, slab, control, queued, arena, threads, highWaterMark) -> boolean`: starts the transport of this
-/// environment, with so many I/O threads, or on the loop if that is 0; false where there cannot be one. It throws if there
-/// is no memory or descriptor for it now. With `highWaterMark` bytes a stream of Node's has enough.
-fn start(call: &Call) -> Outcome<bool> {
+/// What `nativeStart` returns: there cannot be a transport; it serves the caller; another copy of the package has it now.
+const IMPOSSIBLE: i32 = 0;
+const STARTED: i32 = 1;
+const IN_USE: i32 = 2;
+
+/// `nativeStart(dispatch, slab, control, queued, arena, threads, highWaterMark) -> outcome`: has the transport of this
+/// environment serve the caller until `nativeRest`. If there is none yet it is started, with so many I/O threads, or on the
+/// loop if that is 0. It throws if there is no memory or descriptor for it now. With `highWaterMark` bytes a stream of Node's
+/// has enough.
+fn start(call: &Call) -> Outcome<i32> {
+    let (env, transport) = (call.env, &call.environment.transport);
+    let driver = match transport.driver.get() {
+        Some(driver) if driver.rests() => driver,
+        Some(_) => return Ok(IN_USE),
+        None => match hang_in(call)? {
+            Some(driver) => driver,
+            None => return Ok(IMPOSSIBLE),
+        },
+    };
+    driver.slab.replace_bytes(env, call.value(1)?)?;
+    driver.control.replace(env, call.value(2)?)?;
+    driver.queued.replace(env, call.value(3)?)?;
+    driver.arena.replace(env, call.value(4)?)?;
+    let mut callback = ptr::null_mut();
+    // SAFETY: a strong reference to a live value, deleted when the driver rests, or with the environment.
+    let status = unsafe { sys::napi_create_reference(env, call.value(0)?, 1, &mut callback) };
+    check(status, "expected a function")?;
+    driver.callback.set(callback);
+    Ok(STARTED)
+}
+
+/// Makes the driver and hangs it into the loop, if that can be done.
+fn hang_in<'a>(call: &Call<'a>) -> Outcome<Option<&'a Driver>> {
     let (env, environment) = (call.env, call.environment);
-    if environment.transport.driver.get().is_some() {
-        // Another copy of the package has it.
-        return Ok(false);
-    }
     let mut event_loop = ptr::null_mut();
     // SAFETY: the out pointer is valid.
     let status = unsafe { sys::napi_get_uv_event_loop(env, &mut event_loop) };
     if status != sys::Status::napi_ok || event_loop.is_null() {
-        return Ok(false);
+        return Ok(None);
     }
     // SAFETY: it is this thread's loop. It outlives the handles, because the environment's end waits for the cleanup
     // hook below.
     let Some(library) = (unsafe { Library::find(event_loop.cast()) }) else {
-        return Ok(false);
+        return Ok(None);
     };
-    let slab = Shared::adopt_bytes(env, call.value(1)?)?;
-    let control = Shared::adopt(env, call.value(2)?)?;
-    let queued = Shared::adopt(env, call.value(3)?)?;
-    let arena = Arena::adopt(env, call.value(4)?)?;
-    let high_water = call.size(6)?;
     let pump = match call.size(5)?.min(MOST_THREADS) {
         0 => Hub::start(environment, &library).map(|hub| (None, Some(hub))),
         count => Pool::start(environment, &library, count).map(|pool| (Some(pool), None)),
     };
     let pump = pump.map_err(|error| failed(&error))?;
-    let mut callback = ptr::null_mut();
-    // SAFETY: a strong reference to a live value, released with the environment.
-    let status = unsafe { sys::napi_create_reference(env, call.value(0)?, 1, &mut callback) };
-    check(status, "expected a function")?;
 
     let mut hook = ptr::null_mut();
     let data = Rc::into_raw(Rc::clone(environment));
@@ -144,14 +159,21 @@ fn start(call: &Call) -> Outcome<bool> {
     if status != sys::Status::napi_ok {
         // SAFETY: the hook was not taken, so this is the only owner.
         drop(unsafe { Rc::from_raw(data) });
-        return Ok(false);
+        return Ok(None);
     }
+    let high_water = call.size(6)?;
     let driver = environment
         .transport
         .driver
-        .get_or_init(|| Driver::new(env, callback, slab, control, queued, arena, high_water));
+        .get_or_init(|| Driver::new(env, high_water));
     driver.start(environment, library, pump);
-    Ok(true)
+    Ok(Some(driver))
+}
+
+/// `nativeRest() -> boolean`: the caller has no connections. Whether that is so; then it is told nothing any more, and has to
+/// start the transport again for the next one.
+fn rest(call: &Call) -> Outcome<bool> {
+    Ok(driver(call)?.release())
 }
 
 /// Runs when the environment goes down: it waits until every handle is closed.

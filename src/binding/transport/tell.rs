@@ -174,7 +174,10 @@ impl Driver {
 
     /// Calls JavaScript, and what it has left for the next tick. Nothing may be borrowed here.
     pub(super) fn dispatch(&self, id: usize, event: i32, detail: i32) {
-        let env = self.env;
+        let (env, reference) = (self.env, self.callback.get());
+        if reference.is_null() {
+            return;
+        }
         // Held here, for the connection may be gone before the callback has returned.
         let context = self.with_link(id, |link| link.context.clone()).flatten();
         let context_raw = context
@@ -189,7 +192,7 @@ impl Driver {
             if sys::napi_open_handle_scope(env, &mut scope) != sys::Status::napi_ok {
                 return;
             }
-            sys::napi_get_reference_value(env, self.callback, &mut callback);
+            sys::napi_get_reference_value(env, reference, &mut callback);
             sys::napi_get_global(env, &mut global);
             let id = i32::try_from(id).unwrap_or(i32::MAX);
             let arguments = [id.reply(env), event.reply(env), detail.reply(env)];
