@@ -48,6 +48,26 @@ describe('The native binary', { skip: isOxws ? false : 'only oxws has one' }, ()
     fs.writeFileSync(path.join(packageFolder, main), content);
   }
 
+  it('is found by a program that was bundled as an ES module, which has no require', async (t) => {
+    const copy = copyPackage(t);
+    installPlatformPackage(copy, 'index.js', 'module.exports = { answer: 42 };');
+    const bundled = fs
+      .readFileSync(path.join(copy.folder, 'lib', 'native.js'), 'utf8')
+      .replace(/const (.*) = require\('(module|path)'\);/g, "import $1 from '$2';")
+      .replace(
+        /const .* = require\('.\/platform'\);/,
+        `const platformName = () => '${platformName()}';`
+      )
+      .replace('module.exports = load();', 'console.log(load().answer);');
+    const program = path.join(copy.folder, 'bundle.mjs');
+    fs.writeFileSync(program, bundled);
+    const { stdout } = await run(process.execPath, [program], { cwd: os.tmpdir() });
+    assert.strictEqual(stdout, '42\n');
+
+    fs.rmSync(copy.packageFolder, { recursive: true });
+    await assert.rejects(run(process.execPath, [program]), /there is neither the package oxws-/);
+  });
+
   it('is missed with a sentence that says which platform, where it was looked for, what to do', (t) => {
     const copy = copyPackage(t);
 

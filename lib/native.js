@@ -18,7 +18,10 @@ const { platformName } = require('./platform');
  * @param {Error} error
  * @returns {Outcome}
  */
-const failed = (error) => ({ error, missing: error.code === 'MODULE_NOT_FOUND' });
+const failed = (error) => ({
+  error,
+  missing: error.code === 'MODULE_NOT_FOUND' || error instanceof ReferenceError
+});
 
 // Bundlers follow a `require` only when its argument is a literal, hence one line for each published platform. What
 // they do not find, as is the case for all platforms but one, they forgive only within the very `try`. The last line
@@ -87,6 +90,20 @@ function requirePlatformPackage(platform) {
 }
 
 /**
+ * In a bundle of ES modules there is no `require`: finds the package from where the program lies.
+ *
+ * @param {string} platform
+ * @returns {Outcome}
+ */
+function requireFromProgram(platform) {
+  try {
+    return { binding: createRequire(path.resolve(process.argv[1] ?? 'index.js'))(`oxws-${platform}`) };
+  } catch (error) {
+    return failed(error);
+  }
+}
+
+/**
  * @param {Outcome} outcome
  * @param {string} platform
  */
@@ -123,7 +140,8 @@ function load() {
     );
   }
 
-  const installed = requirePlatformPackage(platform);
+  let installed = requirePlatformPackage(platform);
+  if (installed.error instanceof ReferenceError) installed = requireFromProgram(platform);
   if (installed.binding) return installed.binding;
   throwIfForbidden(installed, platform);
   if (!installed.missing) {

@@ -282,6 +282,8 @@ class Receiver extends Writable {
 
   _release() {
     if (this._id === -1) return;
+    // Somebody may have destroyed it: its number may be another's soon.
+    if (this._connection !== null) this._connection.discard();
     forgotten.unregister(this);
     native.releaseReceiver(this._id);
     this._id = -1;

@@ -201,9 +201,10 @@ fn open(call: &Call) -> Outcome<i32> {
     // First what may fail: a connection that JavaScript does not learn of would take its bytes.
     let driver = driver(call)?;
     let (receiver, masked, ahead) = (call.size(1)?, call.flag(2)?, call.flag(3)?);
-    let context = Context::new(call.env, call.value(5)?)?;
     let socket = driver.descriptors.duplicate(call.int(0)?);
     let connection = Connection::new(socket.map_err(|error| failed(&error))?);
+    // Not before: hooks are called, which may close the socket.
+    let context = Context::new(call.env, call.value(5)?)?;
     let id = driver
         .open(connection, receiver, masked, call.flag(4)?)
         .map_err(|error| failed(&error))?;
