@@ -97,7 +97,9 @@ function requirePlatformPackage(platform) {
  */
 function requireFromProgram(platform) {
   try {
-    return { binding: createRequire(path.resolve(process.argv[1] ?? 'index.js'))(`oxws-${platform}`) };
+    return {
+      binding: createRequire(path.resolve(process.argv[1] ?? 'index.js'))(`oxws-${platform}`)
+    };
   } catch (error) {
     return failed(error);
   }
