@@ -99,3 +99,22 @@ describe('A WebSocket that is kept after its end holds no chunk', () => {
     assert.ok(reason.buffer.byteLength < CHUNK);
   });
 });
+
+describe('A receiver that is dropped without having been ended', () => {
+  test('gives back what it holds of a message', async () => {
+    const part = Buffer.alloc(256 * 1024);
+    const header = Buffer.from([0x82, 127, 0, 0, 0, 0, 0, 0x10, 0, 0]);
+    const dropMany = async () => {
+      let last;
+      for (let i = 0; i < 100; i++) {
+        last = new Receiver();
+        last.write(header);
+        last.write(part);
+      }
+      return new WeakRef(last);
+    };
+    for (let round = 0; round < 40; round++) assert.ok(await isCollected(await dropMany()));
+    // It would be 1 GB.
+    assert.ok(process.memoryUsage().rss < 600 * 1024 * 1024);
+  });
+});

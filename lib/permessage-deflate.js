@@ -9,9 +9,6 @@ const { toBuffer } = require('./buffers');
 
 const EXTENSION_NAME = 'permessage-deflate';
 
-/** Gives the Rust half of an instance back when the instance is collected. */
-const forgotten = new FinalizationRegistry((id) => native.releaseCodec(id));
-
 /**
  * The permessage-deflate extension (RFC 7692) of one connection: what is agreed on, and the compression itself.
  */
@@ -39,7 +36,8 @@ class PerMessageDeflate {
     this._id = -1;
     /** What the Rust half is made from, since it was asked for first; null before. */
     this._setup = null;
-    this._isTracked = false;
+    /** What gives the Rust half back when it is collected. */
+    this._tracker = null;
     /** Frames that are being worked on, in their order; null before the first. */
     this._compression = null;
     this._decompression = null;
@@ -174,8 +172,8 @@ class PerMessageDeflate {
   /** Gives the Rust half back. */
   _release() {
     if (this._id === -1) return;
-    if (this._isTracked) forgotten.unregister(this);
-    this._isTracked = false;
+    if (this._tracker !== null) native.untrack(this._tracker);
+    this._tracker = null;
     native.releaseCodec(this._id);
     this._id = -1;
   }
@@ -201,9 +199,7 @@ class PerMessageDeflate {
 
   /** Has the Rust half given back when this instance is collected. Those that live for one message do without. */
   _track() {
-    if (this._isTracked) return;
-    this._isTracked = true;
-    forgotten.register(this, this._id, this);
+    this._tracker ??= native.trackCodec(this._id);
   }
 
   /**

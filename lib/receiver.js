@@ -52,9 +52,6 @@ const NOT_BEGUN = -1;
 const GET_INFO = 0;
 const INFLATING = 5;
 
-/** Receivers that are dropped without having been ended give their Rust half back when they are collected. */
-const forgotten = new FinalizationRegistry((id) => native.releaseReceiver(id));
-
 const GIVEN_AWAY = 'A listener has given away the memory of a message that was not delivered yet';
 
 /**
@@ -95,6 +92,8 @@ class Receiver extends Writable {
       this._limits.maxFragments,
       this._limits.maxBufferedChunks
     );
+    /** What gives the Rust half back when it is collected. */
+    this._tracker = null;
     if (!options[kUntracked]) this._track();
 
     /** The native connection whose input this receiver decodes; whether the chunk at hand stands for such input. */
@@ -129,9 +128,9 @@ class Receiver extends Writable {
     this._keyless = 0;
   }
 
-  /** Has the Rust half given back when this one is collected. */
+  /** Has the Rust half given back when this one is collected, if it is dropped without having been ended. */
   _track() {
-    if (this._id !== -1) forgotten.register(this, this._id, this);
+    if (this._id !== -1) this._tracker = native.trackReceiver(this._id);
   }
 
   /**
@@ -284,7 +283,7 @@ class Receiver extends Writable {
     if (this._id === -1) return;
     // Somebody may have destroyed it: its number may be another's soon.
     if (this._connection !== null) this._connection.discard();
-    forgotten.unregister(this);
+    if (this._tracker !== null) native.untrack(this._tracker);
     native.releaseReceiver(this._id);
     this._id = -1;
     this._chunk = EMPTY_BUFFER;

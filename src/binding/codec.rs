@@ -46,6 +46,7 @@ fn dictionary(call: &Call, index: usize) -> Outcome<Option<Vec<u8>>> {
 /// tuning)` with `tuning = level + 1 | memLevel << 8 | strategy << 16`, dictionaries empty when there are none. Level -1
 /// and memory level 0 are those nobody has set.
 fn create(call: &Call) -> Outcome<i32> {
+    call.environment.forget_late();
     let pool = &call.environment.pool;
     let inflate = InflateOptions {
         window_bits: byte(call, 0)?,

@@ -14,6 +14,7 @@ use super::codec::Codec;
 use super::jobs::Jobs;
 use super::receive::STRIDE;
 use super::shared::Shared;
+use super::tracker::Tracked;
 #[cfg(unix)]
 use super::transport::Transport;
 use crate::deflate::Pool;
@@ -39,6 +40,8 @@ pub struct Environment {
     pub spare: RefCell<Vec<u8>>,
     /// What descriptors of failures stand for.
     pub failures: Failures,
+    /// What was collected while it was used.
+    pub forgotten: RefCell<Vec<Tracked>>,
     /// Why a codec has failed last.
     pub last_failure: RefCell<Option<Failure>>,
     /// The connections that are read and written here.
@@ -113,6 +116,7 @@ impl Environment {
             result: RefCell::new(Vec::new()),
             spare: RefCell::new(Vec::new()),
             failures: Failures::default(),
+            forgotten: RefCell::default(),
             last_failure: RefCell::new(None),
             #[cfg(unix)]
             transport: Transport::default(),

@@ -13,6 +13,7 @@ mod send;
 // Part of it is used by the native transport alone.
 #[cfg_attr(not(unix), allow(dead_code))]
 mod shared;
+mod tracker;
 #[cfg(unix)]
 mod transport;
 #[cfg(not(unix))]
@@ -35,6 +36,7 @@ fn initialise(exports: Object, env: Env) -> napi::Result<()> {
         receive::export(env, exports.raw(), data);
         send::export(env, exports.raw(), data);
         codec::export(env, exports.raw(), data);
+        tracker::export(env, exports.raw(), data);
         transport::export(env, exports.raw(), data);
     }
     Ok(())

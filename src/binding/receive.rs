@@ -83,6 +83,7 @@ fn limits(call: &Call, first: usize) -> Outcome<Limits> {
 
 /// `createReceiver(isServer, deflate, skipUTF8Validation, maxPayload, maxFragments, maxBufferedChunks)`
 fn create_receiver(call: &Call) -> Outcome<i32> {
+    call.environment.forget_late();
     let inbound = Inbound::new(Config {
         role: if call.flag(0)? {
             Role::Server
