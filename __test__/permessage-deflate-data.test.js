@@ -435,6 +435,37 @@ describe('PerMessageDeflate.decompress reports', () => {
     assert.equal(error.message, 'invalid distance too far back');
   });
 
+  test('a distance larger than the window, within one message, and in its next frame', async (t) => {
+    // A compressor with the largest window refers to the start of the text.
+    const text = seededRandom(t).bytes(20000);
+    const deflater = new frames.ContextDeflater();
+    const first = Buffer.concat([await deflater.message(text), SYNC_TAIL]);
+    const second = await deflater.message(text.subarray(0, 100));
+    assert.ok(second.length < 20);
+    for (const [bits, isTaken] of [
+      [9, false],
+      [12, false],
+      [15, true]
+    ]) {
+      const receiver = () =>
+        negotiated({ params: { client_max_window_bits: [bits] }, isServer: true });
+      const cut = receiver();
+      assert.deepEqual(await decompress(cut, first, false), text);
+      for (const [deflate, payload] of [
+        [receiver(), Buffer.concat([first, second])],
+        [cut, second]
+      ]) {
+        if (isTaken) {
+          await decompress(deflate, payload);
+        } else {
+          const error = await failure(deflate, payload);
+          assert.equal(error.message, 'invalid distance too far back');
+          assert.equal(closeCodeOf(error), 1007);
+        }
+      }
+    }
+  });
+
   test('only the bytes that are corrupt: a new context works after an error', async () => {
     const deflate = negotiated();
     await failure(deflate, Buffer.from(corrupt['an invalid block type']));

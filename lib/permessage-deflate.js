@@ -38,6 +38,8 @@ class PerMessageDeflate {
     this._setup = null;
     /** What gives the Rust half back when it is collected. */
     this._tracker = null;
+    /** Where in a chunk of Node's zlib the Rust half stood that was given back last. */
+    this._filled = 0;
     /** Frames that are being worked on, in their order; null before the first. */
     this._compression = null;
     this._decompression = null;
@@ -166,7 +168,11 @@ class PerMessageDeflate {
     if (this._compression?.first === null) this._compression = null;
     if (this._decompression?.first === null) this._decompression = null;
     const isBusy = this._compression !== null || this._decompression !== null;
-    if (this._id !== -1 && native.sleepCodec(this._id) && !isBusy) this._release();
+    if (this._id === -1) return;
+    const filled = native.sleepCodec(this._id);
+    if (filled === -1 || isBusy) return;
+    this._filled = filled;
+    this._release();
   }
 
   /** Gives the Rust half back. */
@@ -218,7 +224,8 @@ class PerMessageDeflate {
         setup.deflateBits,
         setup.deflateForgets,
         setup.deflateDictionary,
-        setup.tuning
+        setup.tuning,
+        this._filled
       );
     }
     return this._id;

@@ -43,8 +43,8 @@ fn dictionary(call: &Call, index: usize) -> Outcome<Option<Vec<u8>>> {
 }
 
 /// `createCodec(inflateBits, inflateNoTakeover, inflateDictionary, deflateBits, deflateNoTakeover, deflateDictionary,
-/// tuning)` with `tuning = level + 1 | memLevel << 8 | strategy << 16`, dictionaries empty when there are none. Level -1
-/// and memory level 0 are those nobody has set.
+/// tuning, filled)` with `tuning = level + 1 | memLevel << 8 | strategy << 16`, dictionaries empty when there are none.
+/// Level -1 and memory level 0 are those nobody has set. `filled` is what `sleepCodec` said of an earlier codec, or 0.
 fn create(call: &Call) -> Outcome<i32> {
     call.environment.forget_late();
     let pool = &call.environment.pool;
@@ -61,7 +61,9 @@ fn create(call: &Call) -> Outcome<i32> {
         window_bits: byte(call, 3)?,
     };
     let codec = Codec {
-        inflater: Arc::new(Mutex::new(Inflater::new(inflate, call.flag(1)?, pool))),
+        inflater: Arc::new(Mutex::new(
+            Inflater::new(inflate, call.flag(1)?, pool).within_chunk(call.size(7)?),
+        )),
         deflater: Arc::new(Mutex::new(Deflater::new(deflate, call.flag(4)?, pool))),
     };
     let id = call.environment.codecs.borrow_mut().insert(codec);
@@ -91,20 +93,22 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// `sleepCodec(id) -> boolean`: the connection is idle; keep only what the contexts mean on the wire. Says whether that
-/// is nothing, so that a new codec would do as well.
-fn sleep(call: &Call) -> Outcome<bool> {
+/// `sleepCodec(id) -> filled`: the connection is idle; keep only what the contexts mean on the wire. If that is nothing, a
+/// new codec that is told `filled` would do as well; otherwise `filled` is -1.
+fn sleep(call: &Call) -> Outcome<i32> {
     with_codec(call, |codec| {
+        let mut filled = 0;
         // A direction that is busy on the runtime is not idle.
         let inflater = codec.inflater.try_lock().is_ok_and(|mut inflater| {
             inflater.sleep();
+            filled = i32::try_from(inflater.filled()).unwrap_or(0);
             inflater.is_as_new()
         });
         let deflater = codec.deflater.try_lock().is_ok_and(|mut deflater| {
             deflater.sleep();
             deflater.is_as_new()
         });
-        Ok(inflater && deflater)
+        Ok(if inflater && deflater { filled } else { -1 })
     })
 }
 

@@ -13,7 +13,9 @@ pub(super) struct Begun {
     ends: Vec<usize>,
     /// The frames became too long to be kept.
     is_cut: bool,
-    /// The last window of their text. The history is what it was before them.
+    /// How much text they gave.
+    length: usize,
+    /// The last window of it. The history is what it was before them.
     text: History,
     /// How full Node's chunk was before them.
     filled: usize,
@@ -25,6 +27,7 @@ impl Begun {
             input: Vec::new(),
             ends: Vec::new(),
             is_cut: false,
+            length: 0,
             text: History::new(window, Vec::new()),
             filled,
         }
@@ -42,6 +45,16 @@ impl Begun {
             self.input.extend_from_slice(input);
             self.ends.push(self.input.len());
         }
+    }
+
+    /// Notes how much text a frame gave.
+    pub(super) fn count(&mut self, length: usize) {
+        self.length = self.length.saturating_add(length);
+    }
+
+    /// How much text the frames gave.
+    pub(super) fn length(&self) -> usize {
+        self.length
     }
 
     /// Adds the text of a frame.

@@ -19,6 +19,8 @@ pub(super) struct Budget {
     filled: usize,
     /// Of those, the ones that came out with this frame.
     fresh: usize,
+    /// How much more may come out before it is in doubt.
+    trusted: usize,
 }
 
 impl Budget {
@@ -30,7 +32,19 @@ impl Budget {
             produced: 0,
             filled: filled.min(CHUNK),
             fresh: 0,
+            trusted: usize::MAX,
         }
+    }
+
+    /// With more text than this, the frame is in doubt.
+    pub(super) fn trusting(mut self, trusted: usize) -> Self {
+        self.trusted = trusted;
+        self
+    }
+
+    /// Whether more came out than is trusted.
+    pub(super) fn is_doubtful(&self, bytes: usize) -> bool {
+        bytes > self.trusted
     }
 
     /// Room for the next piece of output: a small multiple of what is expected to fill it. Where it may be too much, it ends

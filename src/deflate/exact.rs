@@ -2,8 +2,9 @@
 //!
 //! zlib-rs is fast, but it differs in what it makes of a stream that is not well-formed: its fast path loses the
 //! explanation, every window is the largest one, and where it stands within the stream cannot be seen or kept. This
-//! decompressor is slow, small and exact. It runs only where that matters: once more over a message that zlib-rs refused,
-//! and from the end of a message within a block, where a well-formed stream never stops.
+//! decompressor is slower, small and exact. It runs only where that matters: once more over a message that zlib-rs refused,
+//! from the end of a message within a block, where a well-formed stream never stops, and over messages of which zlib-rs may
+//! accept more than the negotiated window allows.
 
 use std::sync::Arc;
 
@@ -72,17 +73,35 @@ impl Call<'_, '_> {
         self.out.len() >= self.end
     }
 
-    /// The byte so far back.
-    fn back(&self, distance: usize) -> Option<u8> {
-        let written = self.out.len().saturating_sub(self.start);
-        match distance.checked_sub(written) {
-            None | Some(0) => self
-                .out
-                .len()
-                .checked_sub(distance)
-                .and_then(|at| self.out.get(at))
-                .copied(),
-            Some(before) => self.history.back(before),
+    /// Whether there is room for so many bytes.
+    fn has_room(&self, bytes: usize) -> bool {
+        self.end.saturating_sub(self.out.len()) >= bytes
+    }
+
+    /// Repeats what is so far back, at most so many bytes of it and as far as there is room. Says how many were repeated;
+    /// `None` if zlib knows nothing so far back.
+    fn repeat(&mut self, distance: usize, length: usize) -> Option<usize> {
+        let before = self.out.len();
+        let length = length.min(self.end.saturating_sub(before));
+        match distance.checked_sub(before.saturating_sub(self.start)) {
+            None | Some(0) => {
+                // Where the text overlaps itself, what can be copied at once doubles each time.
+                let from = before.checked_sub(distance)?;
+                let mut left = length;
+                while left > 0 {
+                    let count = left.min(self.out.len().saturating_sub(from));
+                    self.out
+                        .extend_from_within(from..from.saturating_add(count));
+                    left = left.checked_sub(count).filter(|_| count > 0)?;
+                }
+                Some(length)
+            }
+            Some(earlier) => {
+                let text = self.history.from(earlier)?;
+                let text = text.get(..length).unwrap_or(text);
+                self.out.extend_from_slice(text);
+                Some(text.len())
+            }
         }
     }
 }
@@ -383,7 +402,70 @@ impl Exact {
         Ok(())
     }
 
+    /// Reads symbols as long as there are input and room for any of them, which takes a fraction of the time.
+    fn read_symbols(&mut self, call: &mut Call) -> Step<()> {
+        let (symbols, distances) = (Arc::clone(&self.symbols), Arc::clone(&self.distances));
+        let mut read = 0_usize;
+        while self.mode == Mode::Symbol && call.has_room(LONGEST_MATCH) {
+            if self.held_bits < LONGEST_SYMBOL {
+                let Some(next) = call.input.get(read..).and_then(<[u8]>::first_chunk) else {
+                    break;
+                };
+                // What does not fit as whole bytes is read again the next time, and is the same then.
+                self.held |= u64::from_le_bytes(*next)
+                    .checked_shl(self.held_bits)
+                    .unwrap_or(0);
+                let bytes = 63_u32.saturating_sub(self.held_bits) / 8;
+                self.held_bits = self.held_bits.saturating_add(bytes.saturating_mul(8));
+                read = read.saturating_add(usize::try_from(bytes).unwrap_or_default());
+            }
+            let symbol = self.take_symbol(&symbols, "invalid literal/length code")?;
+            let Some(length) = symbol.checked_sub(FIRST_LENGTH) else {
+                match u8::try_from(symbol) {
+                    Ok(literal) => call.out.push(literal),
+                    Err(_) => self.mode = Mode::BlockHeader,
+                }
+                continue;
+            };
+            let (least, extra) = LENGTHS
+                .get(length)
+                .ok_or(Stop::Bad("invalid literal/length code"))?;
+            self.length = least.saturating_add(self.take(*extra));
+            let symbol = self.take_symbol(&distances, "invalid distance code")?;
+            let (least, extra) = DISTANCES
+                .get(symbol)
+                .ok_or(Stop::Bad("invalid distance code"))?;
+            self.distance = least.saturating_add(self.take(*extra));
+            self.copy_match(call)?;
+        }
+        // Whole bytes that are held go back.
+        let unused = usize::try_from(self.held_bits / 8).unwrap_or_default();
+        let read = read.saturating_sub(unused);
+        call.input = call.input.get(read..).unwrap_or_default();
+        self.held_bits %= 8;
+        self.held &= 1_u64
+            .checked_shl(self.held_bits)
+            .unwrap_or(0)
+            .wrapping_sub(1);
+        Ok(())
+    }
+
+    /// Uses up the bits of a symbol, all of which are held.
+    fn take_symbol(&mut self, code: &Huffman, otherwise: &'static str) -> Step<usize> {
+        match code.decode(self.held, self.held_bits) {
+            Code::Symbol(symbol, bits) => {
+                self.held = self.held.checked_shr(bits).unwrap_or(0);
+                self.held_bits = self.held_bits.saturating_sub(bits);
+                Ok(usize::from(symbol))
+            }
+            _ => Err(Stop::Bad(otherwise)),
+        }
+    }
+
     fn read_symbol(&mut self, call: &mut Call) -> Step<()> {
+        if self.held_bits < 8 && call.input.len() >= WORTHWHILE && call.has_room(LONGEST_MATCH) {
+            return self.read_symbols(call);
+        }
         let symbol = loop {
             match self.symbols.decode(self.held, self.held_bits) {
                 Code::Symbol(symbol, bits) => {
@@ -461,10 +543,10 @@ impl Exact {
             if call.is_full() {
                 return Err(Stop::Pause);
             }
-            let byte = call.back(self.distance);
-            call.out
-                .push(byte.ok_or(Stop::Bad("invalid distance too far back"))?);
-            self.length = self.length.saturating_sub(1);
+            let repeated = call
+                .repeat(self.distance, self.length)
+                .ok_or(Stop::Bad("invalid distance too far back"))?;
+            self.length = self.length.saturating_sub(repeated);
         }
         self.mode = Mode::Symbol;
         Ok(())
@@ -500,6 +582,11 @@ impl Exact {
     }
 }
 
+const LONGEST_MATCH: usize = 258;
+/// A code and 5 more bits for the length of a match, a code and 13 more bits for its distance.
+const LONGEST_SYMBOL: u32 = 15 + 5 + 15 + 13;
+/// With less input symbols are read one by one.
+const WORTHWHILE: usize = 16;
 const END_OF_BLOCK: usize = 256;
 const FIRST_LENGTH: usize = 257;
 

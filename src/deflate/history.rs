@@ -41,6 +41,12 @@ impl History {
         self.bytes.is_empty()
     }
 
+    /// How many bytes there are.
+    pub(super) fn length(&self) -> usize {
+        let (older, newer) = self.parts();
+        older.len().saturating_add(newer.len())
+    }
+
     /// The text in two parts, the older one first.
     pub(super) fn parts(&self) -> (&[u8], &[u8]) {
         if self.bytes.is_empty() {
@@ -50,15 +56,14 @@ impl History {
         (older, newer)
     }
 
-    /// The byte so far back from the end, the last one being 1 back.
-    pub(super) fn back(&self, distance: usize) -> Option<u8> {
+    /// What lies so far back from the end, the last byte being 1 back, as far as it is in one piece.
+    pub(super) fn from(&self, distance: usize) -> Option<&[u8]> {
         let (older, newer) = self.parts();
         let (part, distance) = match distance.checked_sub(newer.len()) {
             None | Some(0) => (newer, distance),
             Some(before) => (older, before),
         };
-        let at = part.len().checked_sub(distance)?;
-        part.get(at).copied()
+        part.get(part.len().checked_sub(distance)?..)
     }
 
     /// Appends text, forgetting what falls out of the window.

@@ -4,7 +4,7 @@
 const MAX_BITS: usize = 15;
 
 /// Codes up to this length are looked up, longer ones are read bit by bit.
-const LOOKED_UP: u32 = u8::BITS;
+const LOOKED_UP: usize = 10;
 
 /// A canonical code.
 #[derive(Default)]
@@ -13,9 +13,9 @@ pub(super) struct Huffman {
     counts: [u16; MAX_BITS + 1],
     /// The symbols in the order of their codes.
     symbols: Vec<u16>,
-    /// For each value of the next byte the symbol that its lowest bits are the code of, and how many those are; 0 if the code
-    /// is longer.
-    short: Vec<(u16, u32)>,
+    /// For each value of the next bits, as many as the longest of these codes has, the symbol that the lowest of them are the
+    /// code of, and how many those are; 0 if the code is longer.
+    short: Vec<(u16, u8)>,
     /// Some codes stand for nothing. zlib has this only with one code of one bit, or none.
     is_incomplete: bool,
 }
@@ -67,7 +67,7 @@ impl Huffman {
             symbols.extend(of_length.map(|(symbol, _)| symbol));
         }
         Ok(Self {
-            short: short_codes(&counts, &symbols),
+            short: short_codes(&counts, &symbols, longest.min(LOOKED_UP)),
             counts,
             symbols,
             is_incomplete: free > 0,
@@ -94,13 +94,16 @@ impl Huffman {
 
     /// What the lowest `available` bits of `held` begin with.
     pub(super) fn decode(&self, held: u64, available: u32) -> Code {
-        let [next, ..] = held.to_le_bytes();
-        match self.short.get(usize::from(next)) {
-            // Beyond the available bits there is nothing to go by.
-            Some((symbol, length)) if (1..=available).contains(length) => {
-                Code::Symbol(*symbol, *length)
-            }
-            _ => self.decode_bits(held, available),
+        let mask = self.short.len().saturating_sub(1);
+        let [a, b, ..] = held.to_le_bytes();
+        let next = usize::from(u16::from_le_bytes([a, b])) & mask;
+        let (symbol, length) = self.short.get(next).copied().unwrap_or_default();
+        let length = u32::from(length);
+        // Beyond the available bits there is nothing to go by.
+        if length > 0 && length <= available {
+            Code::Symbol(symbol, length)
+        } else {
+            self.decode_bits(held, available)
         }
     }
 
@@ -134,14 +137,14 @@ impl Huffman {
     }
 }
 
-/// What is to be looked up of a code.
-fn short_codes(counts: &[u16; MAX_BITS + 1], symbols: &[u16]) -> Vec<(u16, u32)> {
-    let mut short = vec![(0, 0); 1 << LOOKED_UP];
-    let (mut code, mut symbols) = (0_u8, symbols.iter());
-    for (bits, count) in (1..=LOOKED_UP).zip(counts.iter().skip(1)) {
+/// What is to be looked up of a code: what has so many bits at most.
+fn short_codes(counts: &[u16; MAX_BITS + 1], symbols: &[u16], most: usize) -> Vec<(u16, u8)> {
+    let mut short = vec![(0, 0); 1 << most];
+    let (mut code, mut symbols) = (0_u16, symbols.iter());
+    for (bits, count) in (1_u8..).zip(counts.iter().skip(1)).take(most) {
         for symbol in symbols.by_ref().take(usize::from(*count)) {
             // The first bit of a code is the lowest one that is held.
-            let lowest = code.reverse_bits() >> LOOKED_UP.saturating_sub(bits);
+            let lowest = code.reverse_bits() >> u16::BITS.saturating_sub(bits.into());
             let others = short.iter_mut().skip(usize::from(lowest));
             for entry in others.step_by(1 << bits) {
                 *entry = (*symbol, bits);

@@ -3,7 +3,7 @@
 use zlib_rs::Inflate;
 
 use super::begun::{Begun, MOST_REPEATED};
-use super::budget::Budget;
+use super::budget::{Budget, CHUNK};
 use super::error::InflateError;
 use super::exact::{Exact, Run};
 use super::history::History;
@@ -127,7 +127,18 @@ impl Inflater {
         self.history.shrink();
     }
 
-    /// Whether a decompressor made anew would do the same from here on.
+    /// Goes on in a chunk of Node's zlib that another decompressor left so full.
+    pub fn within_chunk(mut self, filled: usize) -> Self {
+        self.filled = filled;
+        self
+    }
+
+    /// How full the chunk is that Node's zlib would write to.
+    pub fn filled(&self) -> usize {
+        self.filled
+    }
+
+    /// Whether a decompressor made anew, for a chunk that is as full, would do the same from here on.
     pub fn is_as_new(&self) -> bool {
         let is_open = self.in_message || self.open.is_some() || self.lost_block;
         self.decompressor.is_none() && self.history.is_as_new() && !is_open
@@ -158,12 +169,18 @@ impl Inflater {
         if std::mem::take(&mut self.lost_block) {
             return Err(InflateError::data(Some("invalid stored block lengths")));
         }
+        let trusted = self.trusted_text();
+        if input.len() > trusted {
+            // So much that more than that is likely to come out.
+            return self.repeat_to_go_on(input, fin, limit, out);
+        }
         let start = out.len();
-        let mut budget = Budget::new(&self.pool, limit, self.filled);
+        let mut budget = Budget::new(&self.pool, limit, self.filled).trusting(trusted);
         let tail = match fin {
             false => Tail::None,
+            true if !self.can_repeat(input) => Tail::Plain,
             // Where the context ends with the message, it does not matter where that stands.
-            true if self.no_context_takeover || !self.can_repeat(input) => Tail::Plain,
+            true if self.no_context_takeover && !self.small_window => Tail::Plain,
             true => Tail::Seen,
         };
         let decompressor = match &mut self.decompressor {
@@ -184,7 +201,7 @@ impl Inflater {
             Ok(FrameEnd::StreamEnded) => Ok(Run::StreamEnded),
             Ok(FrameEnd::Doubtful) => {
                 out.truncate(start);
-                self.repeat_to_go_on(input, limit, out)
+                self.repeat_to_go_on(input, fin, limit, out)
             }
             Err(error) => Err(self.explain(error, input, fin, limit)),
         }
@@ -204,8 +221,11 @@ impl Inflater {
         let mut budget = Budget::new(&self.pool, limit, self.filled);
         let run = exact.write_frame(input, fin, &mut self.history, &mut budget, out)?;
         self.filled = budget.filled();
-        if fin && exact.is_between_blocks() {
+        if exact.is_between_blocks() {
             self.open = None;
+        }
+        if fin && self.no_context_takeover {
+            self.forget();
         }
         Ok(run)
     }
@@ -217,6 +237,7 @@ impl Inflater {
             .begun
             .get_or_insert_with(|| Begun::new(window, self.filled));
         begun.push(input);
+        begun.count(text.len());
         if !self.no_context_takeover {
             begun.record(text);
         }
@@ -227,12 +248,13 @@ impl Inflater {
         if self.no_context_takeover {
             self.release();
             self.begun = None;
+            self.forget();
             return Ok(());
         }
         // Set anew from the history, zlib knows no more text than the peer may refer to.
         if self.small_window && self.stand_down() == Standing::WithinBlock {
             if self.can_repeat(input) {
-                self.repeat_to_go_on(input, 0, &mut Vec::new())?;
+                self.repeat_to_go_on(input, true, 0, &mut Vec::new())?;
                 return Ok(());
             }
             self.lost_block = true;
@@ -246,14 +268,16 @@ impl Inflater {
         Ok(())
     }
 
-    /// Repeats a message, the end of which did not end a block, so that the next one can go on there.
+    /// Repeats the message so far, so that what follows can go on where it stands: after the end of a message that did not
+    /// end a block, or where the negotiated window matters.
     fn repeat_to_go_on(
         &mut self,
         input: &[u8],
+        fin: bool,
         limit: u64,
         out: &mut Vec<u8>,
     ) -> Result<Run, InflateError> {
-        let repeated = self.repeat(input, true, limit, out)?;
+        let repeated = self.repeat(input, fin, limit, out)?;
         self.release();
         self.begun = None;
         self.history = repeated.history;
@@ -261,12 +285,15 @@ impl Inflater {
         if !repeated.exact.is_between_blocks() {
             self.open = Some(Box::new(repeated.exact));
         }
+        if fin && self.no_context_takeover {
+            self.forget();
+        }
         Ok(repeated.run)
     }
 
     /// Finds out what Node's zlib says of a message that zlib-rs refused.
     fn explain(&self, error: InflateError, input: &[u8], fin: bool, limit: u64) -> InflateError {
-        let is_certain = error == InflateError::TooBig || !error.lacks_text() && !self.small_window;
+        let is_certain = !error.lacks_text() && !self.small_window;
         if is_certain {
             return error;
         }
@@ -316,6 +343,28 @@ impl Inflater {
     /// Whether the message so far was kept, and is not too long to be decompressed once more.
     fn can_repeat(&self, input: &[u8]) -> bool {
         input.len() <= MOST_REPEATED && self.begun.as_ref().is_none_or(Begun::is_complete)
+    }
+
+    /// How much text of the next frame zlib-rs is trusted with. It knows all of the message, and all of the negotiated window
+    /// before that. Node's zlib knows the window and the text since it was called last, which it is for each frame, and
+    /// for each chunk of output.
+    fn trusted_text(&self) -> usize {
+        if !self.small_window || !self.begun.as_ref().is_none_or(Begun::is_complete) {
+            return usize::MAX;
+        }
+        let before = self.begun.as_ref().map_or(0, Begun::length);
+        let known = self.history.length().saturating_add(before);
+        let within_window = self.history.window().saturating_sub(known);
+        if before > 0 {
+            return within_window;
+        }
+        within_window.max(CHUNK.saturating_sub(self.filled))
+    }
+
+    /// Ends the context with a message where none is kept.
+    fn forget(&mut self) {
+        self.history.restart();
+        self.open = None;
     }
 
     /// Ends the context: the next frame starts a new one.

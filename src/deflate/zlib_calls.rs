@@ -92,7 +92,8 @@ pub(super) enum FrameEnd {
     Done,
     /// The stream came to its final block, and input is left.
     StreamEnded,
-    /// The end of the message did not end a block, as it should. What came out may be wrong, and the state is spoilt.
+    /// The end of the message did not end a block, as it should, or more came out than is trusted. What came out may be
+    /// wrong, and the state is spoilt.
     Doubtful,
 }
 
@@ -121,12 +122,16 @@ fn decompress(
 ) -> Result<FrameEnd, InflateError> {
     // A call that fills its room may leave output behind, even when no input is left.
     let mut more_output = false;
+    let start = out.len();
     while more_output || !input.is_empty() {
         budget.check_cancelled()?;
         let piece = input.get(..INPUT_AT_ONCE).unwrap_or(input);
         let step = Step::append(decompressor, piece, InflateFlush::NoFlush, budget, out)?;
         input = input.get(step.read..).unwrap_or_default();
         more_output = step.is_full;
+        if budget.is_doubtful(out.len().saturating_sub(start)) {
+            return Ok(FrameEnd::Doubtful);
+        }
         if step.status == Status::StreamEnd {
             if !input.is_empty() {
                 budget.check()?;

@@ -258,15 +258,136 @@ fn a_message_that_is_too_long_to_be_repeated_is_refused_all_the_same() {
 
 #[test]
 fn a_long_message_is_not_decompressed_once_more_to_say_what_is_wrong_with_it() {
-    // zlib-rs sees no fault before the last byte. Node's zlib knows less than the text before its last chunk.
-    let far = Bits::block().back(1000).end();
-    let wrong = [&far[..], &[0, 0, 0xff, 0xff, 7]].concat();
-    for (chunks, expected) in [(1, FAR), (100, "invalid block type")] {
-        let text = noise(chunks * 16 * 1024 + 100);
-        let text = deflate(&mut deflater(false), &text, false);
-        let message = [&text[..], &wrong].concat();
+    // zlib-rs does not say it. What it is most often is said instead.
+    let wrong = [Bits::block().no_distance().end(), vec![0; 40]].concat();
+    for (chunks, expected) in [(1, "invalid distance code"), (100, FAR)] {
+        let message = [&stored(&noise(chunks * 16 * 1024 + 100))[..], &wrong].concat();
+        let result = inflate(&mut inflater(false), &message, true);
+        assert_eq!(refused(result), expected);
+    }
+}
+
+/// Stored blocks with this text.
+fn stored(text: &[u8]) -> Vec<u8> {
+    let block = |text: &[u8]| {
+        let [low, high, ..] = text.len().to_le_bytes();
+        [&[0, low, high, !low, !high], text].concat()
+    };
+    text.chunks(0xffff).flat_map(block).collect()
+}
+
+/// Text, and three bytes of it from so far back. The message does not end with it.
+fn text_and_back(length: usize, distance: usize) -> Vec<u8> {
+    [stored(&noise(length)), Bits::block().back(distance).end()].concat()
+}
+
+#[test]
+fn where_a_chunk_ends_only_the_negotiated_window_is_left() {
+    for no_context_takeover in [false, true] {
+        for (length, is_within) in [(16_000, true), (16_381, true), (16_382, false)] {
+            for more in [0, 400_000] {
+                // What follows makes no difference, but that it is clear from the start how it must be decompressed.
+                let more_text = [&[0, 0, 0xff, 0xff], &stored(&noise(more))[..], &[0]].concat();
+                let message = [text_and_back(length, 1000), more_text].concat();
+                let mut receiver = inflater_with_window(9, no_context_takeover);
+                let result = inflate(&mut receiver, &message, true);
+                if is_within {
+                    assert_eq!(result.unwrap().len(), length + 3 + more);
+                } else {
+                    assert_eq!(refused(result), FAR, "{length}");
+                }
+            }
+        }
+        for (before, is_within) in [(15_383, true), (15_384, false)] {
+            let mut receiver = inflater_with_window(9, no_context_takeover);
+            let first = [stored(&noise(before)), vec![0]].concat();
+            inflate(&mut receiver, &first, true).unwrap();
+            let result = inflate(&mut receiver, &text_and_back(998, 900), true);
+            assert_eq!(result.is_ok(), is_within, "{before}");
+        }
+    }
+}
+
+#[test]
+fn a_decompressor_made_anew_goes_on_in_the_same_chunk() {
+    let options = InflateOptions {
+        window_bits: 9,
+        ..InflateOptions::default()
+    };
+    for (before, is_within) in [(15_383, true), (15_384, false)] {
+        let pool = Pool::new();
+        let mut first = Inflater::new(options.clone(), true, &pool);
+        inflate(
+            &mut first,
+            &[stored(&noise(before)), vec![0]].concat(),
+            true,
+        )
+        .unwrap();
+        assert!(first.is_as_new());
+        let mut next = Inflater::new(options.clone(), true, &pool).within_chunk(first.filled());
+        let result = inflate(&mut next, &text_and_back(998, 900), true);
+        assert_eq!(result.is_ok(), is_within, "{before}");
+    }
+}
+
+#[test]
+fn where_a_frame_ends_only_the_negotiated_window_is_left() {
+    for no_context_takeover in [false, true] {
+        for (window_bits, is_within) in [(9, false), (10, true), (14, true), (15, true)] {
+            let mut receiver = inflater_with_window(window_bits, no_context_takeover);
+            for last in [4, 1000] {
+                inflate(&mut receiver, &stored(&noise(1500)), false).unwrap();
+                inflate(&mut receiver, &stored(&noise(500)), false).unwrap();
+                let result = inflate(&mut receiver, &Bits::block().back(last).end(), true);
+                assert_eq!(result.is_ok(), is_within || last == 4, "{window_bits}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_comes_first_is_said_of_a_message_that_is_too_big_and_leaves_the_window() {
+    for (length, limit, is_too_big) in [
+        (16_384, 16_000, true),
+        (16_384, 16_386, false),
+        (16_384, 40_000, false),
+        (16_400, 16_401, false),
+    ] {
         let mut receiver = inflater_with_window(9, false);
-        assert_eq!(refused(inflate(&mut receiver, &message, true)), expected);
+        let message = text_and_back(length, 1000);
+        let result = receiver.inflate(&message, true, limit, &mut Vec::new());
+        let far = InflateError::data(Some(FAR));
+        let expected = if is_too_big {
+            InflateError::TooBig
+        } else {
+            far
+        };
+        assert_eq!(result, Err(expected), "{limit}");
+    }
+}
+
+#[test]
+fn messages_that_need_the_slow_decompressor_leave_the_context_as_others_do() {
+    for no_context_takeover in [false, true] {
+        let options = DeflateOptions {
+            window_bits: 9,
+            ..DeflateOptions::default()
+        };
+        let mut sender = Deflater::new(options, no_context_takeover, &Pool::new());
+        let mut receiver = inflater_with_window(9, no_context_takeover);
+        for (length, seed) in [300, 50_000, 300, 100_000, 16_384, 20].into_iter().zip(0..) {
+            let text = json(length, seed);
+            for size in [usize::MAX, 7000] {
+                let mut frames = text.chunks(size.min(text.len())).peekable();
+                while let Some(frame) = frames.next() {
+                    let fin = frames.peek().is_none();
+                    let payload = deflate(&mut sender, frame, fin);
+                    assert!(inflate(&mut receiver, &payload, fin).unwrap() == frame);
+                }
+                receiver.sleep();
+                assert_eq!(receiver.is_as_new(), no_context_takeover);
+            }
+        }
     }
 }
 
