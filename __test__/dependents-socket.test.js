@@ -569,6 +569,20 @@ describe('the counters of _socket', () => {
     }
   });
 
+  it('tell of drain once, whoever has written', async (t) => {
+    const { server, frames } = await openToRawPeer(t);
+    let drains = 0;
+    server._socket.on('drain', () => drains++);
+    for (let round = 1; round <= 20; round++) {
+      for (let i = 0; i < 300; i++) server.send('small');
+      server.send(Buffer.alloc(65536));
+      server.send('small');
+      await frames.take(302);
+      for (let i = 0; i < 10; i++) await turn();
+      assert.strictEqual(drains, round);
+    }
+  });
+
   it('tell of drain in time, and not at all where header and payload are one piece', async (t) => {
     const { client, server } = await openPair(t);
     const log = [];

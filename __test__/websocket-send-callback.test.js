@@ -235,6 +235,18 @@ describe('the callback of send', () => {
     });
   }
 
+  for (const size of [10, 20_000, 100_000]) {
+    it(`comes in the first tick when ${size} bytes are written at once`, async (t) => {
+      const { server } = await openPair(t);
+      const log = [];
+      await new Promise((resolve) => {
+        server.send(Buffer.alloc(size), () => log.push('callback'));
+        process.nextTick(() => resolve(log.push('tick')));
+      });
+      assert.deepStrictEqual(log, ['callback', 'tick']);
+    });
+  }
+
   it('may send again', async (t) => {
     const { client, server } = await openPair(t);
     const received = collect(server, 'message', 3);

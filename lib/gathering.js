@@ -8,31 +8,27 @@ const { now } = require('./timers');
  * late. So its frames leave at once, as in ws.
  */
 
-/** A process that sends more frames than this in a millisecond sends much. With 5 µs for each, that is 2 % of the time. */
-const MUCH = 5;
-/** Over so many milliseconds, at least, frames are counted. */
+/** A process may send so many frames in a millisecond that each leaves at once. With 5 µs for each, that is 2 % of the time. */
+const ALLOWED = 5;
+/** What it has not made use of adds up to so many. */
+const MOST_ALLOWED = 200;
+/** Frames that are gathered are counted over so many milliseconds, at least. */
 const WINDOW = 20;
-/** Of the frames sent within a millisecond, so many leave at once; and with more than so many the process sends much. */
-const BURST = 16;
-const LARGE_BURST = 64;
+/** The clock is looked at for one in so many of them, for that takes as long as a tenth of an echo. */
+const LOOK_EACH = 8;
+/** If as many take longer than this, in milliseconds, the process is busy with something else. */
+const LONG = 5;
 
-let windowStart = now();
-let counted = 0;
+let allowance = MOST_ALLOWED;
+let lastLook = now();
+/** Whether frames are gathered; if so, since when they are counted, and how many there were. */
 let isMuch = false;
-let burstStart = 0;
-let burst = 0;
+let windowStart = 0;
+let counted = 0;
 
 /** To be called when the first of the frames is sent that will leave together. */
 function beginGathering() {
-  if (!isMuch) return;
-  const time = now();
-  if (time - windowStart >= WINDOW) startWindow(time);
-}
-
-function startWindow(time) {
-  isMuch = counted > (time - windowStart) * MUCH;
-  windowStart = time;
-  counted = 0;
+  if (isMuch) look(now());
 }
 
 /**
@@ -41,19 +37,32 @@ function startWindow(time) {
  * @returns {boolean} whether it is to leave at once, with what was gathered before
  */
 function leavesAtOnce() {
-  counted++;
-  return !isMuch && isTimely();
+  if (isMuch) return ++counted % LOOK_EACH === 0 && look(now());
+  const time = now();
+  allowance = Math.min(allowance + (time - lastLook) * ALLOWED, MOST_ALLOWED);
+  lastLook = time;
+  if (allowance >= 1) {
+    allowance--;
+    return true;
+  }
+  isMuch = true;
+  windowStart = time;
+  counted = 0;
+  return false;
 }
 
-function isTimely() {
-  const time = now();
-  if (time - windowStart >= WINDOW) startWindow(time);
-  if (time - burstStart >= 1) {
-    burstStart = time;
-    burst = 0;
+/** Looks whether the process still sends much. Returns whether what was gathered is to leave. */
+function look(time) {
+  const wasLong = time - lastLook > LONG;
+  const elapsed = time - windowStart;
+  lastLook = time;
+  if (elapsed >= WINDOW) {
+    isMuch = counted > elapsed * ALLOWED;
+    allowance = MOST_ALLOWED;
+    windowStart = time;
+    counted = 0;
   }
-  if (++burst > LARGE_BURST) isMuch = true;
-  return !isMuch && burst <= BURST;
+  return wasLong || !isMuch;
 }
 
 module.exports = { beginGathering, leavesAtOnce };

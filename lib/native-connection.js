@@ -337,8 +337,9 @@ class NativeConnection {
   /** A part of the backlog was written, or all of it: as in Node, `'drain'` comes before the callbacks. */
   onProgress(isAll) {
     const { outbox, socket } = this;
+    const isTold = outbox.sent === outbox.drainedAt || socket._writableState.ending;
     try {
-      if (isAll && !socket._writableState.ending) socket.emit('drain');
+      if (isAll && !isTold) socket.emit('drain');
     } finally {
       outbox.onProgress();
       if (isAll) this.takeWhenDrained()?.();

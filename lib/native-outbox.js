@@ -252,6 +252,8 @@ class NativeOutbox extends NativeBacklog {
 
 /** Whether `'drain'` is due in a tick, if everything is written by then. Takes memory only where it ever is. */
 NativeOutbox.prototype.isFilling = false;
+/** How much had been sent when that was told. */
+NativeOutbox.prototype.drainedAt = 0;
 
 /** Hands over what was collected, and finds out which connections are broken. */
 function handOver() {
@@ -286,7 +288,9 @@ function tellFilled(outbox) {
   outbox.isFilling = false;
   const isOpen = fate !== KNOWN && !socket._writableState.ending;
   const isDue = isOpen && socket.listenerCount('drain') > 0;
-  if (isDue && outbox.unwritten() === 0) socket.emit('drain');
+  if (!isDue || outbox.unwritten() > 0) return;
+  outbox.drainedAt = outbox.sent;
+  socket.emit('drain');
 }
 
 /** The tick in which a callback is due if the kernel takes at once what it is given, as ws has it. */

@@ -185,8 +185,7 @@ class Outbox {
     this.extend(memory, size);
     this.append(data);
     if (isInParts) this.noteFilling(size + length);
-    this.added(callback);
-    this.flush();
+    this.added(callback, true);
   }
 
   /**
@@ -211,8 +210,7 @@ class Outbox {
       }
     }
     if (list.length === 2) this.noteFilling(size);
-    this.added(callback);
-    if (large) this.flush();
+    this.added(callback, large);
   }
 
   /** Memory with room for `size` bytes at `this.end`. */
@@ -276,9 +274,12 @@ class Outbox {
     if (fills(this.socket, size)) this.isFilling = true;
   }
 
-  added(callback) {
-    if (typeof callback === 'function') nextTick(callBack, this, this.batch, callback);
-    if (leavesAtOnce() || this.bytes >= FLUSH_AT || exiting || this.socket.destroyed) this.flush();
+  added(callback, isLarge = false) {
+    const { batch } = this;
+    const isUrgent = leavesAtOnce() || isLarge || exiting || this.socket.destroyed;
+    // In this order: what Node does in a tick when it has written comes before the callback.
+    if (isUrgent || this.bytes >= FLUSH_AT) this.flush();
+    if (typeof callback === 'function') nextTick(callBack, this, batch, callback);
   }
 
   /** How many bytes wait that ws would have had to keep as well. */
