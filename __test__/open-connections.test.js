@@ -51,7 +51,8 @@ describe('a copy of the package that was loaded in a context of its own', () => 
         return new WeakRef(realm);
       };
       const references = [await loadAndUse(), await loadAndUse(), await loadAndUse()];
-      for (const reference of references) assert.ok(await isCollected(reference));
+      // What is needed no more is given up a little later.
+      for (const reference of references) while (!(await isCollected(reference)));
     });
   }
 

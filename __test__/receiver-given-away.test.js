@@ -99,8 +99,10 @@ describe('A listener that gives the memory of its message away', () => {
         });
       };
       const all = ['one', 'two', 'three'].map((payload) => maskedFrame({ payload }));
+      const long = maskedFrame({ payload: 'long'.repeat(250) });
       for (const frames of [
         all,
+        [all[0], ...Array(60).fill(long)],
         [maskedFrame({ payload: 'one' }), frame({ opcode: 9, payload: 'ping', mask: true })]
       ]) {
         const env = {

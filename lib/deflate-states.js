@@ -2,7 +2,7 @@
 
 const native = require('./native');
 const { isAnyOpen, whileOpen } = require('./open-connections');
-const { clearInterval, setInterval } = require('./timers');
+const { clearInterval, setInterval, setTimeout } = require('./timers');
 
 /*
  * Which compressed connections keep their zlib states, and which only what is needed to make them anew.
@@ -16,6 +16,9 @@ const MOST_AWAKE = 80;
 
 /** A connection that has not used its states for this long, in milliseconds, gives them back, too. */
 const IDLE_AFTER = 1000;
+
+/** When the last connection has closed, in milliseconds. */
+const EMPTY_AFTER = 20;
 
 /** Instances that hold compressors. */
 const awake = new Set();
@@ -31,7 +34,6 @@ function keepAwake(instance) {
 /** Forgets an instance that has given its states back. */
 function keepNoMore(instance) {
   awake.delete(instance);
-  if (!isAnyOpen()) empty();
 }
 
 /** Has the states looked after as long as there are any. */
@@ -70,13 +72,17 @@ function stopSweeping() {
   sweeper = null;
 }
 
-/** Nobody has use for the states in the pool. */
+/** Soon after the last connection nobody has use for the states in the pool, unless there is another one by then. */
+function emptySoon() {
+  if (sweeper !== null) setTimeout(empty, EMPTY_AFTER).unref();
+}
+
 function empty() {
-  if (sweeper === null || awake.size > 0) return;
+  if (isAnyOpen() || sweeper === null || awake.size > 0) return;
   native.trimPool(true);
   stopSweeping();
 }
 
-whileOpen(() => {}, empty);
+whileOpen(() => {}, emptySoon);
 
 module.exports = { keepAwake, keepNoMore, startSweeping };

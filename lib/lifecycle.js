@@ -72,7 +72,6 @@ function attach(websocket, socket, head, options) {
   if (socket.setTimeout) socket.setTimeout(0);
   if (socket.setNoDelay) socket.setNoDelay();
 
-  opened();
   if (!takeOver(socket, head, receiver, sender, socketOnData)) {
     receiver._track();
     if (head.length > 0) socket.unshift(head);
@@ -82,6 +81,7 @@ function attach(websocket, socket, head, options) {
   socket.on('close', socketOnClose);
   socket.on('end', socketOnEnd);
   socket.on('error', socketOnError);
+  opened();
 }
 
 /**

@@ -134,7 +134,7 @@ class NativeConnection {
    * @param {import('./receiver')} receiver
    * @param {import('./sender')} sender
    * @param {Function} onData the listener of `'data'` to use when the stream is handed back
-   * @throws {Error} if the socket's descriptor cannot be duplicated
+   * @throws {Error} if the socket's descriptor cannot be duplicated, or a hook has closed it
    */
   constructor(socket, head, receiver, sender, onData) {
     this.socket = socket;
@@ -152,6 +152,10 @@ class NativeConnection {
       head !== null && hasFilledItsRoom(handle),
       handle
     );
+    if (socket._handle !== handle) {
+      native.nativeClose(this.id);
+      throw new Error('A hook has destroyed the socket');
+    }
     putStores(handle, stores);
     this.outbox = new NativeOutbox(this.id, socket, !receiver._isServer);
     /** Whether the receiver is being told about input right now. */

@@ -257,6 +257,7 @@ NativeOutbox.prototype.drainedAt = 0;
 
 /** Hands over what was collected, and finds out which connections are broken. */
 function handOver() {
+  if (!isStarted) return;
   if (control[COUNT] > 0) native.nativeFlush();
   if (control[BROKEN] > 0) tellBroken();
 }

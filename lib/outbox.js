@@ -69,7 +69,17 @@ function flushAll() {
   scheduled = false;
   const outboxes = dirty;
   dirty = [];
-  for (const outbox of outboxes) outbox.write();
+  let begun = 0;
+  try {
+    while (begun < outboxes.length) outboxes[begun++].write();
+  } finally {
+    // A socket may throw. What others were sent leaves in the next tick.
+    if (begun < outboxes.length) {
+      dirty = [...outboxes.slice(begun), ...dirty];
+      scheduled = true;
+      nextTick(flushAll);
+    }
+  }
 }
 
 /** Runs `action` when the process, or the worker, exits: one listener for all copies of this package. */
@@ -361,7 +371,7 @@ function fills(socket, size) {
 
 /** Payloads that are not larger than this are never enough for a socket. */
 function mayFill({ writableHighWaterMark: enough }) {
-  return enough <= MAY_FILL ? enough - MAX_HEAD - 1 : MAY_FILL;
+  return enough <= MAY_FILL + MAX_HEAD ? enough - MAX_HEAD - 1 : MAY_FILL;
 }
 
 /** Whether everything a stream was given has been written, without an error. */

@@ -235,8 +235,13 @@ class Receiver extends Writable {
    * the connection ends.
    */
   _keepRest(memory, at, end, stopped, isInput) {
-    if (areLost(cells, at, end, memory)) this[kWebSocket]?._socket.destroy();
-    else this._keep(at, end, stopped, isInput);
+    if (!areLost(cells, at, end, memory)) {
+      this._keep(at, end, stopped, isInput);
+      return;
+    }
+    // Nor is what comes behind the gap to be told.
+    if (this._connection !== null) this._connection.discard();
+    this[kWebSocket]?._socket.destroy();
   }
 
   /** As {@link _keep}, but behind what was kept before. */

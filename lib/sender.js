@@ -326,8 +326,13 @@ class Sender {
     if (mask) {
       key = this._maskBuffer || sharedKey;
       makeKey(key, this._generateMask);
-      // Who makes it may have given the memory away, or shrunk it.
+      // Who makes it may have given the memory away, shrunk it, or destroyed the socket.
       if (this._generateMask && typeof payload !== 'string') byteLength = lengthOf(payload);
+      if (this._outbox === null) {
+        const [fin, rsv1, opcode] = [(first & FIN) !== 0, (first & RSV1) !== 0, first & 0x0f];
+        this._write(payload, { fin, rsv1, opcode, mask, readOnly, byteLength }, callback);
+        return;
+      }
     }
     this._outbox.frame(first, payload, byteLength, key, readOnly, callback);
   }

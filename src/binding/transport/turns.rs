@@ -75,6 +75,7 @@ impl uv::Owner for Turner {
             }
             Turn::Check => {
                 driver.turn.set(driver.turn.get().wrapping_add(1));
+                driver.begin_telling();
                 driver.read_first(&self.environment);
                 driver.watch_first();
                 if !driver.puts_off_flush() {
@@ -135,7 +136,6 @@ impl Driver {
         if self.first.borrow().is_empty() {
             return;
         }
-        self.begin_telling();
         let first = self.first.take();
         for (id, serial) in first {
             self.flush_early(&environment.jobs);
