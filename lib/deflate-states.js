@@ -1,8 +1,8 @@
 'use strict';
 
 const native = require('./native');
-const { isAnyOpen, whileOpen } = require('./open-connections');
-const { clearInterval, setInterval, setTimeout } = require('./timers');
+const { whileOpen } = require('./open-connections');
+const { clearInterval, setInterval } = require('./timers');
 
 /*
  * Which compressed connections keep their zlib states, and which only what is needed to make them anew.
@@ -16,9 +16,6 @@ const MOST_AWAKE = 80;
 
 /** A connection that has not used its states for this long, in milliseconds, gives them back, too. */
 const IDLE_AFTER = 1000;
-
-/** When the last connection has closed, in milliseconds. */
-const EMPTY_AFTER = 20;
 
 /** Instances that hold compressors. */
 const awake = new Set();
@@ -72,17 +69,13 @@ function stopSweeping() {
   sweeper = null;
 }
 
-/** Soon after the last connection nobody has use for the states in the pool, unless there is another one by then. */
-function emptySoon() {
-  if (sweeper !== null) setTimeout(empty, EMPTY_AFTER).unref();
-}
-
+/** Nobody has use for the states in the pool. */
 function empty() {
-  if (isAnyOpen() || sweeper === null || awake.size > 0) return;
+  if (sweeper === null || awake.size > 0) return;
   native.trimPool(true);
   stopSweeping();
 }
 
-whileOpen(() => {}, emptySoon);
+whileOpen(() => {}, empty);
 
 module.exports = { keepAwake, keepNoMore, startSweeping };

@@ -1,16 +1,23 @@
 'use strict';
 
+const { setTimeout } = require('./timers');
+
 /*
  * What this copy of the package holds in the process only as long as it has open WebSockets. There may be many copies, as
  * in a test framework that loads modules anew for each file, and none that has nothing open is to be kept in memory.
  */
 
+/** Another WebSocket often follows the last one within so many milliseconds. */
+const PAUSE = 20;
+
 let count = 0;
+let isHeld = false;
+let timer = null;
 const holders = [];
 
 /**
  * @param {() => void} hold called when there are open WebSockets, from the first on
- * @param {() => void} letGo called when there are none any more
+ * @param {() => void} letGo called soon after there are none any more
  */
 function whileOpen(hold, letGo) {
   holders.push({ hold, letGo });
@@ -19,18 +26,22 @@ function whileOpen(hold, letGo) {
 /** A WebSocket is given its socket. */
 function opened() {
   count++;
-  if (count === 1) holders.forEach(({ hold }) => hold());
+  if (isHeld) return;
+  isHeld = true;
+  for (const { hold } of holders) hold();
 }
 
 /** The socket of a WebSocket has closed. */
 function closed() {
   count--;
-  if (count === 0) holders.forEach(({ letGo }) => letGo());
+  if (count === 0) timer ??= setTimeout(letGo, PAUSE).unref();
 }
 
-/** @returns {boolean} whether there are open WebSockets */
-function isAnyOpen() {
-  return count > 0;
+function letGo() {
+  timer = null;
+  if (count > 0) return;
+  isHeld = false;
+  for (const holder of holders) holder.letGo();
 }
 
-module.exports = { closed, isAnyOpen, opened, whileOpen };
+module.exports = { closed, opened, whileOpen };
