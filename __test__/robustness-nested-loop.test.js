@@ -86,26 +86,30 @@ describe('A listener that runs the loop within itself', { skip: !addon && 'no C 
         open('one', (one) => {
           open('two', (two) => {
             two.write(message, () => {
-              Atomics.store(workerData.isSent, 0, 1);
-              Atomics.notify(workerData.isSent, 0);
-              setTimeout(() => one.write(message), 50);
+              Atomics.store(workerData.step, 0, 1);
+              Atomics.notify(workerData.step, 0);
+              // Its listener runs the loop.
+              Atomics.wait(workerData.step, 0, 1);
+              one.write(message);
             });
           });
         });
       };
-      const isSent = new Int32Array(new SharedArrayBuffer(4));
+      const step = new Int32Array(new SharedArrayBuffer(4));
       const wss = new WebSocket.Server({ host: '127.0.0.1', port: 0 }, () => {
         const { port } = wss.address();
-        new Worker(`(${peers})()`, { eval: true, workerData: { isSent, port } });
+        new Worker(`(${peers})()`, { eval: true, workerData: { port, step } });
       });
       let isHeard = false;
       wss.on('connection', (ws, { url }) => {
-        if (url === '/two') process.nextTick(() => Atomics.wait(isSent, 0, 0, 10_000));
+        if (url === '/two') process.nextTick(() => Atomics.wait(step, 0, 0, 10_000));
         ws.on('message', () => {
           if (url === '/one') {
             isHeard = true;
             return;
           }
+          Atomics.store(step, 0, 2);
+          Atomics.notify(step, 0);
           const end = Date.now() + 10_000;
           while (!isHeard && Date.now() < end) {
             runLoop();

@@ -76,6 +76,6 @@ function empty() {
   stopSweeping();
 }
 
-whileOpen(() => {}, empty);
+whileOpen(empty);
 
 module.exports = { keepAwake, keepNoMore, startSweeping };

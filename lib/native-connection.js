@@ -18,7 +18,7 @@ const {
 } = require('./inbox');
 const native = require('./native');
 const { takeInput } = require('./native-input');
-const { IMPOSSIBLE, NativeOutbox, STARTED } = require('./native-outbox');
+const NativeOutbox = require('./native-outbox');
 const { whileOpen } = require('./open-connections');
 const { EMPTY_BUFFER } = require('./constants');
 const { systemError } = require('./failure');
@@ -58,32 +58,30 @@ let arena = EMPTY_BUFFER;
 /** By the numbers the Rust side knows them under. */
 const connections = [];
 
-/** Whether the Rust side serves this copy of the package, or will when a connection is there, as far as that is known. */
-let isStarted = false;
+/** Whether the Rust side can ever serve this copy of the package, as far as that is known. */
 let isPossible = isNative;
 
 /** @returns {boolean} whether there is a native transport in this environment, for this copy of the package */
 function start() {
-  if (isStarted || !isPossible) return isStarted;
-  // What was delivered may still lie in the one before.
-  arena = Buffer.allocUnsafeSlow(ARENA_SIZE);
+  if (NativeOutbox.isStarted || !isPossible) return NativeOutbox.isStarted;
+  if (arena === EMPTY_BUFFER) arena = Buffer.allocUnsafeSlow(ARENA_SIZE);
   const onBroken = (id, errno) => dispatch(id, WRITE_ERROR, errno);
   const enough = getDefaultHighWaterMark(false);
   try {
-    const outcome = NativeOutbox.start(dispatch, onBroken, arena, threads, enough);
-    isStarted = outcome === STARTED;
-    isPossible = outcome !== IMPOSSIBLE;
+    isPossible = NativeOutbox.start(dispatch, onBroken, arena, threads, enough);
   } catch {
     // There is no descriptor left; there may be when the next connection is opened.
   }
-  return isStarted;
+  return NativeOutbox.isStarted;
 }
 
 function rest() {
-  if (isStarted && NativeOutbox.rest()) isStarted = false;
+  NativeOutbox.rest();
+  // What was delivered may still lie in it.
+  if (!NativeOutbox.isStarted) arena = EMPTY_BUFFER;
 }
 
-whileOpen(() => {}, rest);
+whileOpen(rest);
 
 /** Whether Node has filled the memory that it reads into, most likely: then it reads again right away. */
 function hasFilledItsRoom({ bytesRead }) {

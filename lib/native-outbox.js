@@ -38,10 +38,11 @@ const FIRST_CAPACITY = 1024;
 /** Is told the numbers and the errors of connections that broke. */
 let tell = null;
 
-/** What `start()` returns: there cannot be a native transport; there is; another copy of the package has it now. */
+/** What `nativeStart()` returns: there cannot be a native transport; there is. Else another copy of the package has it now. */
 const IMPOSSIBLE = 0;
 const STARTED = 1;
 
+/** Whether the Rust side serves this copy of the package. */
 let isStarted = false;
 
 let slab = null;
@@ -67,7 +68,7 @@ class NativeOutbox extends NativeBacklog {
    * @param {Buffer} arena where small payloads are put
    * @param {number} threads how many I/O threads there are to be
    * @param {number} highWaterMark with how many bytes a stream has enough
-   * @returns {number} `STARTED`, or why it does not
+   * @returns {boolean} whether it ever can
    */
   static start(dispatch, onBroken, arena, threads, highWaterMark) {
     slab ??= Buffer.allocUnsafeSlow(SLAB_SIZE);
@@ -84,13 +85,17 @@ class NativeOutbox extends NativeBacklog {
       highWaterMark
     );
     isStarted = outcome === STARTED;
-    return outcome;
+    return outcome !== IMPOSSIBLE;
   }
 
-  /** @returns {boolean} whether it does not any more, for there are no connections */
+  /** Whether it serves this copy now. */
+  static get isStarted() {
+    return isStarted;
+  }
+
+  /** Has it serve others, unless there are connections. */
   static rest() {
-    isStarted = !native.nativeRest();
-    return !isStarted;
+    if (isStarted) isStarted = !native.nativeRest();
   }
 
   /**
@@ -311,4 +316,4 @@ function callBackNow(outbox, mark, callback) {
   else outbox.wait(mark, callback);
 }
 
-module.exports = { IMPOSSIBLE, NativeOutbox, STARTED };
+module.exports = NativeOutbox;

@@ -1,5 +1,6 @@
 'use strict';
 
+const { NOOP } = require('./constants');
 const { setTimeout } = require('./timers');
 
 /*
@@ -16,10 +17,10 @@ let timer = null;
 const holders = [];
 
 /**
- * @param {() => void} hold called when there are open WebSockets, from the first on
- * @param {() => void} letGo called soon after there are none any more
+ * @param {() => void} letGo called soon after there are no open WebSockets any more
+ * @param {() => void} [hold] called when there are, from the first on
  */
-function whileOpen(hold, letGo) {
+function whileOpen(letGo, hold = NOOP) {
   holders.push({ hold, letGo });
 }
 

@@ -118,7 +118,7 @@ function flushInTime(flushOnExit, flushBefore) {
     notAtExit(flushOnExit);
     for (const name of REQUESTS) unsubscribe(name, onRequest);
   };
-  whileOpen(hold, letGo);
+  whileOpen(letGo, hold);
 }
 
 function flushOnExit() {

@@ -4,8 +4,8 @@
 //!
 //! - [`params`](self::params) decides which offer is accepted and on which terms,
 //! - [`Deflater`] compresses the frames of outgoing messages,
-//! - [`Inflater`] decompresses the frames of incoming messages: with zlib-rs, and those that go wrong once more as exactly
-//!   as Node's zlib (`exact`),
+//! - [`Inflater`] decompresses the frames of incoming messages: with zlib-rs, and those that go wrong, or may with a small
+//!   window, as exactly as Node's zlib (`exact`),
 //! - [`Pool`] lends both of them the big zlib states, so that an idle connection owns none.
 #![forbid(unsafe_code)]
 #![deny(
@@ -29,6 +29,7 @@ mod inflater;
 mod js_number;
 pub mod params;
 mod pool;
+mod symbols;
 mod zlib_calls;
 
 #[cfg(test)]
