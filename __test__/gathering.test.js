@@ -8,6 +8,7 @@ const { describe, it } = require('node:test');
 
 const { runInChild } = require('./support/child.js');
 const { duplexPair } = require('./support/duplex-pair.js');
+const { takeUncaughtExceptions } = require('./support/exceptions.js');
 const { isOxws } = require('./support/internals.js');
 const WebSocket = require('./support/package.js');
 const { openServer, urlOf } = require('./support/pair.js');
@@ -145,9 +146,19 @@ describe('what was sent before the process is killed', () => {
   });
 });
 
+/** A WebSocket on a stream that is no socket, and the other end of that. */
+function openOnDuplex() {
+  const [near, far] = duplexPair();
+  const ws = new WebSocket(null, undefined, { autoPong: true });
+  ws.setSocket(near, Buffer.alloc(0), { maxPayload: 0 });
+  return { far, near, ws };
+}
+
 describe('many frames of one turn', { skip: !isOxws && 'ws writes each of them' }, () => {
+  takeUncaughtExceptions();
+
   it('leave together', (t, done) => {
-    const [near, far] = duplexPair();
+    const { far, near, ws } = openOnDuplex();
     let writes = 0;
     const { _write: write } = near;
     near._write = function (...args) {
@@ -161,8 +172,26 @@ describe('many frames of one turn', { skip: !isOxws && 'ws writes each of them' 
       assert.ok(writes < 2500, `${writes} writes`);
       done();
     });
-    const ws = new WebSocket(null, undefined, { autoPong: true });
-    ws.setSocket(near, Buffer.alloc(0), { maxPayload: 0 });
     for (let i = 0; i < 5000; i++) ws.send('x');
+  });
+
+  it('leave also when the socket of another connection throws', LIMIT, async () => {
+    const failing = openOnDuplex();
+    const sound = openOnDuplex();
+    const busy = openOnDuplex();
+    const thrown = once(process, 'uncaughtException');
+    for (let i = 0; i < 5000; i++) busy.ws.send('x');
+
+    failing.near.write = () => {
+      throw new Error('from write()');
+    };
+    failing.ws.send('lost');
+    sound.ws.send('x');
+    sound.ws.send('y');
+    assert.equal((await thrown)[0].message, 'from write()');
+    let received = Buffer.alloc(0);
+    while (received.length < 6)
+      received = Buffer.concat([received, (await once(sound.far, 'data'))[0]]);
+    assert.equal(received.toString('latin1'), '\x81\x01x\x81\x01y');
   });
 });

@@ -64,9 +64,20 @@ function endDelivery() {
   if (--delivering === 0 && dirty.length > 0) flushAll();
 }
 
+function flushLater() {
+  if (scheduled) return;
+  scheduled = true;
+  nextTick(flushInTick);
+}
+
+function flushInTick() {
+  scheduled = false;
+  flushAll();
+}
+
 /** Writes what every outbox holds. */
 function flushAll() {
-  scheduled = false;
+  if (dirty.length === 0) return;
   const outboxes = dirty;
   dirty = [];
   let begun = 0;
@@ -76,8 +87,7 @@ function flushAll() {
     // A socket may throw. What others were sent leaves in the next tick.
     if (begun < outboxes.length) {
       dirty = [...outboxes.slice(begun), ...dirty];
-      scheduled = true;
-      nextTick(flushAll);
+      flushLater();
     }
   }
 }
@@ -135,14 +145,17 @@ flushInTime(flushOnExit, flushAll);
 class Outbox {
   /**
    * @param {import('stream').Duplex} socket
+   * @param {{ write: Function }} base where the socket's own `write()` is, if nobody has put one in its place
    * @param {boolean} writesAtOnce whether the socket hands what it is given to the kernel before `write()` returns
    */
-  constructor(socket, writesAtOnce) {
+  constructor(socket, base, writesAtOnce) {
     this.socket = socket;
+    this.base = base;
     this.writesAtOnce = writesAtOnce;
     this.bytes = 0;
     this.segments = [];
-    this.batch = new Batch();
+    /** What the frames in it are told together, if somebody waits for one of them. */
+    this.batch = null;
     this.mayFill = mayFill(socket);
     /** Whether one of the frames is as large as what the socket calls enough. */
     this.isFilling = false;
@@ -271,10 +284,7 @@ class Outbox {
     if (this.bytes === 0) {
       if (dirty.length === 0) beginGathering();
       dirty.push(this);
-      if (delivering === 0 && !scheduled) {
-        scheduled = true;
-        nextTick(flushAll);
-      }
+      if (delivering === 0) flushLater();
     }
     this.bytes += size;
   }
@@ -285,11 +295,13 @@ class Outbox {
   }
 
   added(callback, isLarge = false) {
+    const isAwaited = typeof callback === 'function';
+    if (isAwaited) this.batch ??= new Batch();
     const { batch } = this;
     const isUrgent = leavesAtOnce() || isLarge || exiting || this.socket.destroyed;
     // In this order: what Node does in a tick when it has written comes before the callback.
     if (isUrgent || this.bytes >= FLUSH_AT) this.flush();
-    if (typeof callback === 'function') nextTick(callBack, this, batch, callback);
+    if (isAwaited) nextTick(callBack, this, batch, callback);
   }
 
   /** How many bytes wait that ws would have had to keep as well. */
@@ -310,8 +322,8 @@ class Outbox {
 
   write() {
     if (this.bytes === 0) return;
-    const { batch, isFilling, segments, socket } = this;
-    this.batch = new Batch();
+    const { base, batch, isFilling, segments, socket } = this;
+    this.batch = null;
     this.isFilling = false;
     this.bytes = 0;
     this.segments = [];
@@ -322,17 +334,18 @@ class Outbox {
     const { _writableState: state } = socket;
     const isHeldBack = last > 0 || isFilling;
     const isToDrain = isFilling || state.needDrain;
+    const write = Object.hasOwn(socket, 'write') ? socket.write : base.write;
     if (isHeldBack) socket.cork();
     for (let i = 0; i <= last; i++) {
       const { memory, start, length } = segments[i];
       const bytes = new FastBuffer(memory.buffer, memory.byteOffset + start, length);
-      if (i < last) socket.write(bytes);
-      else socket.write(bytes, (error) => batch.settle(error));
+      if (i < last || batch === null) write.call(socket, bytes);
+      else write.call(socket, bytes, (error) => batch.settle(error));
     }
     if (isHeldBack) socket.uncork();
     if (!isIdle(state)) return;
     if (!isToDrain) state.needDrain = false;
-    batch.settle(null);
+    batch?.settle(null);
   }
 }
 

@@ -93,7 +93,6 @@ function guardedProperty(base, name) {
  * @returns {object}
  */
 function guardedPrototype(base) {
-  if (guards.has(base)) return base;
   let guarded = guardedPrototypes.get(base);
   if (guarded === undefined) {
     guarded = Object.create(base);
@@ -117,9 +116,11 @@ function guardedPrototype(base) {
  */
 function attachOutbox(sender, socket) {
   const isPlain = socket instanceof net.Socket && !(socket instanceof tls.TLSSocket);
-  const outbox = new Outbox(socket, isPlain);
+  const own = Object.getPrototypeOf(socket);
+  const base = guards.has(own) ? Object.getPrototypeOf(own) : own;
+  const outbox = new Outbox(socket, base, isPlain);
   socket[kOutbox] = outbox;
-  Object.setPrototypeOf(socket, guardedPrototype(Object.getPrototypeOf(socket)));
+  Object.setPrototypeOf(socket, guardedPrototype(base));
   sender._outbox = outbox;
 }
 
