@@ -322,7 +322,7 @@ declare namespace WebSocket {
     clientNoContextTakeover?: boolean | undefined;
     /** The server's window, as a power of two: 8 to 15. Default: 15. */
     serverMaxWindowBits?: number | undefined;
-    /** The client's window, as a power of two: 8 to 15. Default: 15. */
+    /** The client's window, as a power of two: 8 to 15. By default a client leaves it to the server, up to 15. */
     clientMaxWindowBits?: number | undefined;
     /** As for `node:zlib`; `level` (default: 3), `memLevel` (default: 6), `strategy` and `dictionary` have an effect. */
     zlibDeflateOptions?:
@@ -549,6 +549,7 @@ declare namespace WebSocket {
     ): void;
     ping(data: any, mask: boolean, cb?: SendCallback): void;
     pong(data: any, mask: boolean, cb?: SendCallback): void;
+    /** Unlike with `WebSocket.send()`, options that are not given are false. */
     send(data: any, options: SendOptions, cb?: SendCallback): void;
     /** Writes what `frame()` made. */
     sendFrame(list: readonly (Buffer | string)[], cb?: SendCallback): void;

@@ -6,12 +6,13 @@
  */
 
 const assert = require('node:assert');
+const { randomBytes } = require('node:crypto');
 const { once } = require('node:events');
 const { describe, it } = require('node:test');
 const zlib = require('node:zlib');
 
 const WebSocket = require('./support/package.js');
-const { OPCODE, closePayload, inflate, maskedFrame } = require('./support/frames.js');
+const { OPCODE, closePayload, frame, inflate, maskedFrame } = require('./support/frames.js');
 const { closeOf, collect, failureOf, logEvents, openPair, turn } = require('./support/pair.js');
 const { openToRawPeer } = require('./support/raw-peer.js');
 
@@ -27,6 +28,46 @@ describe('_receiver', () => {
 
     assert.ok(client._receiver instanceof WebSocket.Receiver);
     assert.ok(server._receiver instanceof WebSocket.Receiver);
+  });
+});
+
+describe('_receiver.write()', () => {
+  it('goes on with a large message of which a part has arrived', async (t) => {
+    const { server, socket } = await openToRawPeer(t);
+    const message = randomBytes(4 * 1024 * 1024);
+    const bytes = maskedFrame({ opcode: OPCODE.BINARY, payload: message });
+    const received = once(server, 'message');
+    const [most, part, rest] = [
+      bytes.subarray(0, 3_000_000),
+      bytes.subarray(3_000_000, 3_000_100),
+      bytes.subarray(3_000_100)
+    ];
+    const before = server._socket.bytesRead;
+    socket.write(most);
+    while (server._socket.bytesRead < before + most.length) await turn();
+
+    server._receiver.write(part);
+    socket.write(rest);
+    const [data] = await received;
+    assert.ok(data.equals(message));
+  });
+});
+
+describe('_receiver.destroy()', () => {
+  it('lets the chunk at hand be delivered, also when another receiver is made', async (t) => {
+    const { server, socket } = await openToRawPeer(t);
+    const others = t.mock.fn();
+    let other;
+    const received = collect(server, 'message', 500);
+    server.once('message', () => {
+      server._receiver.destroy();
+      other = new WebSocket.Receiver();
+      other.on('message', others);
+    });
+    socket.write(Buffer.concat(Array(500).fill(maskedFrame({ payload: Buffer.alloc(100, 'x') }))));
+    await received;
+    other.write(frame({ payload: 'y' }));
+    assert.deepStrictEqual(others.mock.calls.length, 1);
   });
 });
 

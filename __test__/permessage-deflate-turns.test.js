@@ -2,8 +2,9 @@
 
 const assert = require('node:assert/strict');
 const { describe, test } = require('node:test');
+const { constants, deflateRawSync } = require('node:zlib');
 
-const { isOxws } = require('./support/internals');
+const { isOxws, lib } = require('./support/internals');
 const { PerMessageDeflate } = require('./support/package');
 
 // ws has a turn of the loop for each job.
@@ -37,6 +38,21 @@ function turnsOf(deflate, messages) {
       });
     }
   });
+}
+
+/** Waits for a result, and counts the turns of the loop meanwhile. */
+async function turnsDuring(promise) {
+  let turns = 0;
+  let isDone = false;
+  const count = () => {
+    if (isDone) return;
+    turns++;
+    setImmediate(count);
+  };
+  count();
+  const result = await promise;
+  isDone = true;
+  return { result, turns };
 }
 
 describe('PerMessageDeflate in the turns of the loop', () => {
@@ -111,18 +127,41 @@ describe('PerMessageDeflate in the turns of the loop', () => {
     // What was learned from the first message of a connection is not kept.
     for (let i = 0; i < 3; i++) await decompress(blocks.subarray(-10_001));
 
-    let turns = 0;
-    let isDone = false;
-    const count = () => {
-      if (isDone) return;
-      turns++;
-      setImmediate(count);
-    };
-    const done = decompress(blocks);
-    count();
-    assert.strictEqual((await done).length, 0);
-    isDone = true;
+    const { result, turns } = await turnsDuring(decompress(blocks));
+    assert.strictEqual(result.length, 0);
     assert.ok(turns > 20, `${turns} turns of the loop meanwhile`);
+  });
+
+  test('leaves what ends a large message to other threads, be it small', async () => {
+    const deflate = new PerMessageDeflate({ isServer: true });
+    deflate.accept([{}]);
+    const decompress = (data, fin) =>
+      new Promise((resolve, reject) => {
+        deflate.decompress(data, fin, (error, text) => (error ? reject(error) : resolve(text)));
+      });
+    const text = Buffer.alloc(40_000_000);
+    const first = deflateRawSync(text, { finishFlush: constants.Z_SYNC_FLUSH });
+    assert.strictEqual((await decompress(first, false)).length, text.length);
+    deflate._sleep?.();
+
+    // It stops within a block. To go on from there, the message is decompressed once more.
+    const { result, turns } = await turnsDuring(decompress(Buffer.from([0x02]), true));
+    assert.strictEqual(result.length, 0);
+    assert.ok(turns > 20, `${turns} turns of the loop meanwhile`);
+  });
+
+  test('tells of an exception and goes on', { skip }, async (t) => {
+    const deflate = negotiated();
+    await turnsOf(deflate, 1);
+    const native = lib('native');
+    t.mock.method(native, 'deflate', () => {
+      throw new Error('from the addon');
+    });
+    const compress = () => new Promise((resolve) => deflate.compress('x', true, resolve));
+    const results = await Promise.all([compress(), compress()]);
+    assert.deepEqual(results.map(String), Array(2).fill('Error: from the addon'));
+    native.deflate.mock.restore();
+    assert.equal(await compress(), null);
   });
 
   test('goes on when a callback throws', async () => {

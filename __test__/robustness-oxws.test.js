@@ -12,7 +12,7 @@ const { PerMessageDeflate, Receiver } = require('./support/package.js');
 const { runInChild } = require('./support/child.js');
 const frames = require('./support/frames.js');
 const { isCollected } = require('./support/gc.js');
-const { isOxws } = require('./support/internals.js');
+const { isOxws, lib } = require('./support/internals.js');
 const { openPair, openServer } = require('./support/pair.js');
 const { connectRaw } = require('./support/raw-peer.js');
 const { withDeflate } = require('./support/receiver-errors.js');
@@ -51,6 +51,27 @@ describe('A listener that throws', { skip }, () => {
       'thrown for second',
       'message last'
     ]);
+  });
+});
+
+describe('A compressor that fails', { skip }, () => {
+  test('ends its connection, and whoever waits for a message is told', async (t) => {
+    const perMessageDeflate = { threshold: 0 };
+    const options = { client: { perMessageDeflate }, server: { perMessageDeflate } };
+    const { client, server } = await openPair(t, options);
+    const closed = new Promise((resolve) => server.on('close', resolve));
+    t.mock.method(lib('native'), 'deflate', () => {
+      throw new Error('a defect');
+    });
+    const sent = (data) => new Promise((resolve) => server.send(data, resolve));
+    const [, [error], ...results] = await Promise.all([
+      once(client, 'close'),
+      once(server, 'error'),
+      sent('first'),
+      sent('second')
+    ]);
+    for (const told of [error, ...results]) assert.equal(told.message, 'a defect');
+    assert.equal(await closed, 1006);
   });
 });
 

@@ -99,6 +99,11 @@ class Line {
     this.begin(job);
   }
 
+  /** Whether nothing is under way. */
+  isOver() {
+    return this.first === null;
+  }
+
   /** @returns {object|null} the first of the jobs that were waiting */
   clear() {
     const { first } = this;
@@ -128,18 +133,25 @@ class Line {
         release();
         return;
       }
-      this.workElsewhere(job, (length) => {
+      const done = (error, result) => {
         jobsInTurn = bytesInTurn = 0;
-        const result = length === -1 ? null : takeResult(length, false);
         release();
-        if (this.first === job) this.settle(job, result);
-      });
+        if (this.first === job) this.settle(job, error, result);
+      };
+      try {
+        this.workElsewhere(job, (length) => finish(length, done));
+      } catch (error) {
+        nextTick(done, error);
+      }
     });
   }
 
-  /** @param {Buffer|null} result `null` when the data could not be processed */
-  settle(job, result) {
-    const error = result === null ? failure() : null;
+  /**
+   * @param {object} job
+   * @param {Error|null} error
+   * @param {Buffer} [result]
+   */
+  settle(job, error, result) {
     const { next } = job;
     this.first = next;
     if (next === null) this.last = null;
@@ -186,10 +198,16 @@ class Decompression extends Line {
   constructor(owner) {
     super(owner);
     this.expansion = LIKELY_EXPANSION;
+    /** How many bytes went in and came out for the message of which the last frame has not come. */
+    this.begun = 0;
   }
 
   get direction() {
     return 2;
+  }
+
+  isOver() {
+    return this.begun === 0 && super.isOver();
   }
 
   get stream() {
@@ -197,12 +215,15 @@ class Decompression extends Line {
   }
 
   isLarge({ data }) {
-    return data.length * Math.max(this.expansion, 1) > INFLATE_IN_PLACE;
+    // The message may have to be decompressed once more from its beginning.
+    return this.begun + data.length * Math.max(this.expansion, 1) > INFLATE_IN_PLACE;
   }
 
-  settle(job, result) {
-    if (result !== null && job.data.length > 0) this.expansion = result.length / job.data.length;
-    super.settle(job, result);
+  settle(job, error, result) {
+    const { data, fin } = job;
+    if (error === null && data.length > 0) this.expansion = result.length / data.length;
+    this.begun = fin || error !== null ? 0 : this.begun + data.length + result.length;
+    super.settle(job, error, result);
   }
 
   get limit() {
@@ -246,13 +267,34 @@ function workUpcoming() {
 /** Does a job on this thread. */
 function work(line, job) {
   if (line.first !== job) return;
-  const length = line.work(job);
+  let error = null;
+  let result;
   jobsInTurn++;
-  bytesInTurn += job.data.length + Math.max(length, 0);
-  line.settle(job, length === -1 ? null : takeResult(length, job.inPassing));
+  bytesInTurn += job.data.length;
+  try {
+    result = takeResult(line.work(job), job.inPassing);
+    bytesInTurn += result.length;
+  } catch (thrown) {
+    error = thrown;
+  }
+  line.settle(job, error, result);
 }
 
+/** Tells what became of a job that was done elsewhere. */
+function finish(length, done) {
+  let result;
+  try {
+    result = takeResult(length, false);
+  } catch (error) {
+    done(error);
+    return;
+  }
+  done(null, result);
+}
+
+/** @param {number} length -1 when the data could not be processed */
 function takeResult(length, inPassing) {
+  if (length === -1) throw failure(takeResult);
   if (length === 0) return EMPTY_BUFFER;
   const result =
     inPassing && length <= passing.length

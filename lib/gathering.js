@@ -8,7 +8,7 @@ const { now } = require('./timers');
  * late. So its frames leave at once, as in ws.
  */
 
-/** A process may send so many frames in a millisecond that each leaves at once. With 5 µs for each, that is 2 % of the time. */
+/** A process may send so many frames in a millisecond that each leaves at once. With 5 µs for each, that is 2.5 % of the time. */
 const ALLOWED = 5;
 /** What it has not made use of adds up to so many. */
 const MOST_ALLOWED = 200;

@@ -53,13 +53,11 @@ module.exports = {
   COMPRESSED: 5,
   FAILED: 6,
 
-  /** Places, above the kind. */
+  /** Places, above the kind; those that are not listed go back to Rust as they are. */
   PLACE_SHIFT,
   PLACE_MASK: 0x0f,
   IN_CHUNK,
   IN_STORE: 1,
-  IN_CONTROL: 2,
-  IN_COMPRESSED: 3,
   /** In the input of a connection that Rust reads itself. */
   IN_INPUT: 4,
   /** In what `supply` was given. */

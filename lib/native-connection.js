@@ -154,8 +154,14 @@ class NativeConnection {
       native.nativeClose(this.id);
       throw new Error('A hook has destroyed the socket');
     }
-    putStores(handle, stores);
-    this.outbox = new NativeOutbox(this.id, socket, !receiver._isServer);
+    try {
+      putStores(handle, stores);
+      this.outbox = new NativeOutbox(this.id, socket, !receiver._isServer);
+    } catch (error) {
+      // There may be no memory left. Nobody would be told of what Rust reads.
+      native.nativeClose(this.id);
+      throw error;
+    }
     /** Whether the receiver is being told about input right now. */
     this.isTelling = false;
     if (head !== null) this.head = head;
@@ -277,6 +283,13 @@ class NativeConnection {
       return;
     }
     native.nativeLend(this.id, this.lent);
+  }
+
+  /** Somebody else writes to the receiver, and may go on with the message that the memory is for. */
+  endLoan() {
+    if (this.lent === null) return;
+    this.lent = null;
+    native.nativeEndLoan(this.id);
   }
 
   /**

@@ -68,15 +68,37 @@ function takeInput(receiver, count) {
       // Whatever takes time, or ends the connection, is the stream's business.
       const isOver = stopped === USED_UP && !receiver._hasRest();
       if (!isDone || (!isOver && receiver._connection === null)) {
-        receiver.write(INPUT);
+        leaveToStream(receiver);
         return;
       }
       if (isOver) break;
-      count = receiver._connection.fill(base, false);
+      count = describeMore(receiver, base);
     }
     receiver._isInput = false;
+    if (receiver.destroyed) receiver._release();
   } finally {
     endDelivery();
+  }
+}
+
+/** A receiver that a listener has destroyed takes no more. */
+function leaveToStream(receiver) {
+  if (receiver.destroyed) {
+    receiver._isInput = false;
+    receiver._release();
+  } else {
+    receiver.write(INPUT);
+  }
+}
+
+/** There may be no memory for a message. */
+function describeMore(receiver, base) {
+  try {
+    return receiver._connection.fill(base, false);
+  } catch (error) {
+    receiver._isInput = false;
+    receiver._lose();
+    throw error;
   }
 }
 
@@ -125,7 +147,7 @@ function deliverMessages(receiver, base, end, stopped) {
     // What is left is delivered a little later, when the exception was handled.
     receiver._keepRest(memory, at, end, stopped, true);
     receiver._hasThrown = true;
-    receiver.write(INPUT);
+    leaveToStream(receiver);
     throw error;
   } finally {
     cells[TOP] = base;

@@ -4,7 +4,7 @@ const net = require('net');
 
 const native = require('./native');
 const { READY_STATES, kWebSocket } = require('./constants');
-const { guardedPrototype } = require('./stream-transport');
+const { guardedPrototype, inheritedProperty } = require('./stream-transport');
 const { nextTick } = require('./timers');
 
 /*
@@ -179,14 +179,6 @@ const COUNTED = {
 /** The prototype of native sockets. */
 const NativeSocket = Object.create(net.Socket.prototype);
 
-function inheritedGetter(name) {
-  for (let holder = Inherited; holder; holder = Object.getPrototypeOf(holder)) {
-    const property = Object.getOwnPropertyDescriptor(holder, name);
-    if (property) return property.get;
-  }
-  return undefined;
-}
-
 /** These methods may be called long after the socket has got its own back. */
 function takeBack(socket) {
   const connection = socket[kNative];
@@ -243,7 +235,7 @@ for (const [name, method] of Object.entries(INSTEAD)) {
 }
 
 for (const [name, count] of Object.entries(COUNTED)) {
-  const inherited = inheritedGetter(name);
+  const inherited = inheritedProperty(Inherited, name)?.get;
   Object.defineProperty(NativeSocket, name, {
     configurable: true,
     enumerable: false,

@@ -84,10 +84,11 @@ function flushAll() {
   try {
     while (begun < outboxes.length) outboxes[begun++].write();
   } finally {
-    // A socket may throw. What others were sent leaves in the next tick.
+    // A socket may throw. What others were sent leaves in the next tick, if there is one.
     if (begun < outboxes.length) {
       dirty = [...outboxes.slice(begun), ...dirty];
-      flushLater();
+      if (exiting) flushAll();
+      else flushLater();
     }
   }
 }
@@ -96,11 +97,20 @@ function flushAll() {
 function atExit(action) {
   if (!process[kExitActions]) {
     const actions = new Set();
-    const run = () => actions.forEach((each) => each());
+    const run = () => callAll([...actions]);
     Object.defineProperty(process, kExitActions, { value: { actions, run }, configurable: true });
     process.on('exit', run);
   }
   process[kExitActions].actions.add(action);
+}
+
+/** Also when one of them throws. */
+function callAll([action, ...rest]) {
+  try {
+    action();
+  } finally {
+    if (rest.length > 0) callAll(rest);
+  }
 }
 
 function notAtExit(action) {

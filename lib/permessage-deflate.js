@@ -165,8 +165,8 @@ class PerMessageDeflate {
   /** Gives back what the contexts do not need: everything if they are empty. */
   _sleep() {
     this._isAwake = false;
-    if (this._compression?.first === null) this._compression = null;
-    if (this._decompression?.first === null) this._decompression = null;
+    if (this._compression?.isOver()) this._compression = null;
+    if (this._decompression?.isOver()) this._decompression = null;
     const isBusy = this._compression !== null || this._decompression !== null;
     if (this._id === -1) return;
     const filled = native.sleepCodec(this._id);

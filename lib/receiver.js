@@ -239,7 +239,11 @@ class Receiver extends Writable {
       this._keep(at, end, stopped, isInput);
       return;
     }
-    // Nor is what comes behind the gap to be told.
+    this._lose();
+  }
+
+  /** Something cannot be told. Nor is what comes behind that gap. */
+  _lose() {
     if (this._connection !== null) this._connection.discard();
     this[kWebSocket]?._socket.destroy();
   }
@@ -280,7 +284,7 @@ class Receiver extends Writable {
 
   _destroy(error, done) {
     // The chunk at hand is delivered to its end nevertheless.
-    if (this._done === null) this._release();
+    if (this._done === null && !this._isInput) this._release();
     done(error);
   }
 
@@ -367,6 +371,7 @@ class Receiver extends Writable {
         return 0;
       }
     }
+    if (this._connection !== null) this._connection.endLoan();
     const count = native.decode(this._id, this._chunk, this._position, base, single);
     this._position = cells[POSITION];
     return count;

@@ -326,7 +326,7 @@ class Sender {
     if (mask) {
       key = this._maskBuffer || sharedKey;
       makeKey(key, this._generateMask);
-      // Who makes it may have given the memory away, shrunk it, or destroyed the socket.
+      // Whoever makes it may have given the memory away, shrunk it, or destroyed the socket.
       if (this._generateMask && typeof payload !== 'string') byteLength = lengthOf(payload);
       if (this._outbox === null) {
         const [fin, rsv1, opcode] = [(first & FIN) !== 0, (first & RSV1) !== 0, first & 0x0f];
@@ -341,10 +341,15 @@ class Sender {
     const deflate = this._extensions[PerMessageDeflate.extensionName];
     this._bufferedBytes += frame.byteLength;
     this._state = DEFLATING;
-    const done = (_, compressed) => {
+    const done = (defect, compressed) => {
       if (this._socket.destroyed) {
         const error = new Error('The socket was closed while data was being compressed');
         this._abandon(error, callback);
+        return;
+      }
+      if (defect) {
+        this._abandon(defect, callback);
+        this.onerror(defect);
         return;
       }
       this._bufferedBytes -= frame.byteLength;

@@ -29,7 +29,7 @@ const guardedPrototypes = new WeakMap();
 const guards = new WeakSet();
 
 /** A property as the sockets of a class have it. */
-function inherited(base, name) {
+function inheritedProperty(base, name) {
   for (let holder = base; holder; holder = Object.getPrototypeOf(holder)) {
     const descriptor = Object.getOwnPropertyDescriptor(holder, name);
     if (descriptor) return descriptor;
@@ -70,7 +70,7 @@ function guardedMethod(base, name) {
 }
 
 function guardedProperty(base, name) {
-  const property = inherited(base, name);
+  const property = inheritedProperty(base, name);
   const isGuarded = GUARDED_PROPERTIES.includes(name);
   const count = COUNTED[name];
   return {
@@ -134,4 +134,4 @@ function countBefore(socket, counts) {
   socket[kCountsBefore] = counts;
 }
 
-module.exports = { attachOutbox, countBefore, guardedPrototype };
+module.exports = { attachOutbox, countBefore, guardedPrototype, inheritedProperty };

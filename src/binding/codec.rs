@@ -1,10 +1,11 @@
 //! Entry points of permessage-deflate: one codec (a compressor and a decompressor) for each `PerMessageDeflate`.
 
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Mutex};
 
 use super::environment::Environment;
-use super::jobs::Callback;
-use super::raw::{raw_functions, Call, Fault, Outcome, Reply};
+use super::jobs::{Callback, Completion};
+use super::raw::{raw_functions, Call, Fault, Outcome, Reply, PANIC};
 use crate::deflate::{DeflateOptions, Deflater, InflateOptions, Inflater};
 use crate::reactor::Failure;
 
@@ -124,40 +125,56 @@ fn trim_pool(call: &Call) -> Outcome<()> {
     Ok(())
 }
 
-/// `deflate(id, data, fin) -> length`: compresses one frame here; `takeResult` copies it out.
-fn deflate(call: &Call) -> Outcome<i32> {
+/// Has a codec append to `result`. A panic is a failure, too: somebody waits to be told.
+fn run<E: Into<Failure>>(
+    result: &mut Vec<u8>,
+    work: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), Failure> {
+    match catch_unwind(AssertUnwindSafe(|| work(result))) {
+        Ok(outcome) => outcome.map_err(Into::into),
+        Err(_panic) => Err(Failure::Internal(PANIC)),
+    }
+}
+
+/// What a codec has made in place: the length of its result, or -1 after a failure.
+fn outcome_of(environment: &Environment, outcome: Result<(), Failure>) -> f64 {
+    match outcome {
+        Ok(()) => environment.result.borrow().len() as f64,
+        Err(failure) => {
+            environment.last_failure.replace(Some(failure));
+            -1.0
+        }
+    }
+}
+
+/// `deflate(id, data, fin) -> length | -1`: compresses one frame here; `takeResult` copies it out. -1 stands for a `failure()`.
+fn deflate(call: &Call) -> Outcome<f64> {
     let fin = call.flag(2)?;
     // SAFETY: no JavaScript runs until this function returns, and no other argument is a buffer.
     let data = unsafe { call.bytes(1)? };
-    with_codec(call, |codec| {
+    let outcome = with_codec(call, |codec| {
         let mut result = call.environment.result.borrow_mut();
         result.clear();
-        locked(&codec.deflater)
-            .deflate(data, fin, &mut result)
-            .map_err(|error| Fault::Other(error.to_string()))?;
-        i32::try_from(result.len()).map_err(|_| Fault::Type("the data are too large"))
-    })
+        Ok(run(&mut result, |result| {
+            locked(&codec.deflater).deflate(data, fin, result)
+        }))
+    })?;
+    Ok(outcome_of(call.environment, outcome))
 }
 
-/// `inflate(id, data, fin, limit) -> length | -1`: inflates one frame here; -1 stands for a `failure()`.
+/// `inflate(id, data, fin, limit) -> length | -1`: the same for decompressing.
 fn inflate(call: &Call) -> Outcome<f64> {
     let (fin, limit) = (call.flag(2)?, call.size(3)?);
     // SAFETY: as in `deflate`.
     let data = unsafe { call.bytes(1)? };
-    with_codec(call, |codec| {
+    let outcome = with_codec(call, |codec| {
         let mut result = call.environment.result.borrow_mut();
         result.clear();
-        let inflated = locked(&codec.inflater).inflate(data, fin, limit as u64, &mut result);
-        match inflated {
-            Ok(()) => Ok(result.len() as f64),
-            Err(error) => {
-                call.environment
-                    .last_failure
-                    .replace(Some(Failure::from(error)));
-                Ok(-1.0)
-            }
-        }
-    })
+        Ok(run(&mut result, |result| {
+            locked(&codec.inflater).inflate(data, fin, limit as u64, result)
+        }))
+    })?;
+    Ok(outcome_of(call.environment, outcome))
 }
 
 /// The most memory kept for the next result.
@@ -179,17 +196,21 @@ fn take_result(call: &Call) -> Outcome<()> {
     Ok(())
 }
 
-/// What a job on the runtime has to tell: the length of its result, which `takeResult` copies out, or -1.
-fn report(environment: &Environment, callback: Callback, result: Option<Vec<u8>>) {
-    let length = result.as_ref().map_or(-1.0, |result| result.len() as f64);
-    if let Some(result) = result {
+/// Runs a codec away from this thread, and tells `callback` what `deflate` or `inflate` would have returned.
+fn run_elsewhere<E: Into<Failure>>(
+    callback: Callback,
+    work: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Completion {
+    let mut result = Vec::new();
+    let outcome = run(&mut result, work);
+    Box::new(move |environment: &Environment| {
         environment.result.replace(result);
-    }
-    callback.call(environment.env, &[length.reply(environment.env)]);
+        let length = outcome_of(environment, outcome);
+        callback.call(environment.env, &[length.reply(environment.env)]);
+    })
 }
 
-/// `deflateOnRuntime(id, data, fin, callback)`: as `deflate`, away from this thread; `callback(length)`, or
-/// `callback(-1)`.
+/// `deflateOnRuntime(id, data, fin, callback)`: as `deflate`, away from this thread, with `callback(length | -1)`.
 fn deflate_on_runtime(call: &Call) -> Outcome<()> {
     let fin = call.flag(2)?;
     // SAFETY: as in `deflate`; the copy makes the job independent of what happens to the buffer.
@@ -197,16 +218,13 @@ fn deflate_on_runtime(call: &Call) -> Outcome<()> {
     let deflater = with_codec(call, |codec| Ok(Arc::clone(&codec.deflater)))?;
     let callback = Callback::new(call.env, call.value(3)?)?;
     call.environment.jobs.spawn(call.environment, move || {
-        let mut result = Vec::new();
-        let outcome = locked(&deflater).deflate(&data, fin, &mut result);
-        Box::new(move |environment: &Environment| {
-            report(environment, callback, outcome.is_ok().then_some(result));
+        run_elsewhere(callback, |result| {
+            locked(&deflater).deflate(&data, fin, result)
         })
     })
 }
 
-/// `inflateBytesOnRuntime(id, data, fin, limit, callback)`: as `inflate`, away from this thread; `callback(length)`, or
-/// `callback(-1)` for a `failure()`.
+/// `inflateBytesOnRuntime(id, data, fin, limit, callback)`: the same for `inflate`.
 fn inflate_on_runtime(call: &Call) -> Outcome<()> {
     let (fin, limit) = (call.flag(2)?, call.size(3)?);
     // SAFETY: as in `deflate_on_runtime`.
@@ -214,13 +232,8 @@ fn inflate_on_runtime(call: &Call) -> Outcome<()> {
     let inflater = with_codec(call, |codec| Ok(Arc::clone(&codec.inflater)))?;
     let callback = Callback::new(call.env, call.value(4)?)?;
     call.environment.jobs.spawn(call.environment, move || {
-        let mut result = Vec::new();
-        let outcome = locked(&inflater).inflate(&data, fin, limit as u64, &mut result);
-        Box::new(move |environment: &Environment| {
-            let failed = outcome.map_err(|error| {
-                environment.last_failure.replace(Some(Failure::from(error)));
-            });
-            report(environment, callback, failed.is_ok().then_some(result));
+        run_elsewhere(callback, |result| {
+            locked(&inflater).inflate(&data, fin, limit as u64, result)
         })
     })
 }

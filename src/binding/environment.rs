@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ffi::c_void;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 
 use napi::sys;
@@ -132,7 +133,10 @@ impl Environment {
 unsafe extern "C" fn detach(data: *mut c_void) {
     // SAFETY: `data` is the box made in `attach`, and this hook runs once.
     let environment = unsafe { Box::from_raw(data.cast::<Rc<Environment>>()) };
-    // The job that each thread is busy with is waited for.
-    environment.pool.close();
-    environment.jobs.shut_down();
+    // A panic must not reach Node, where nobody is left to be told.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        // The job that each thread is busy with is waited for.
+        environment.pool.close();
+        environment.jobs.shut_down();
+    }));
 }

@@ -34,12 +34,14 @@ pub struct Jobs {
 /// The wake-up call, which any thread may use.
 struct Wake(sys::napi_threadsafe_function);
 // SAFETY: a thread-safe function is made to be called from any thread. It is released in `Jobs::shut_down`, after
-// the runtime, whose threads are the only other users.
+// the runtime, whose threads are the only other users. Node may close it before that, when the environment goes down: its
+// own hook was added later, so it runs earlier. But it frees nothing before the function is released, and until then calls
+// of a function that is closing do nothing but say so.
 unsafe impl Send for Wake {}
 
 impl Wake {
     fn call(self) {
-        // SAFETY: see above. A full or closing queue drops the wake-up, and nobody waits for it then.
+        // SAFETY: see above. A closing function drops the wake-up, and nobody waits for it then.
         unsafe {
             sys::napi_call_threadsafe_function(
                 self.0,
@@ -197,8 +199,8 @@ fn tell_of_panic(environment: &Environment) {
 
 /// A JavaScript function to call when a job is done.
 pub struct Callback(sys::napi_ref);
-// SAFETY: the reference is made and used on the JavaScript thread; other threads only carry it. If it is dropped
-// without a call, the environment is going down and releases it.
+// SAFETY: the reference is made and used on the JavaScript thread; other threads only carry it. Dropping it does nothing:
+// whoever drops it without a call leaves the function to the end of the environment, which releases it.
 unsafe impl Send for Callback {}
 
 impl Callback {

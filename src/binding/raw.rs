@@ -27,10 +27,13 @@ pub enum Fault {
     Pending,
 }
 
+/// What a panic becomes.
+pub const PANIC: &str = "oxws: internal error (a panic was caught)";
+
 impl Fault {
     /// What a panic becomes.
     pub fn panic() -> Self {
-        Self::Other("oxws: internal error (a panic was caught)".into())
+        Self::Other(PANIC.into())
     }
 }
 
@@ -242,8 +245,8 @@ pub fn enter<R: Reply>(
             )
         };
         check(status, "no call information")?;
-        // SAFETY: `data` is the pointer given to `export`: a leaked `Rc<Environment>` that is never freed
-        // before the environment's last JavaScript has run (see `Environment::attach`).
+        // SAFETY: `data` is the pointer given to `export`: a boxed `Rc<Environment>` that is not freed before the
+        // environment's last JavaScript has run (see `Environment::attach`).
         let environment = unsafe { &*data.cast::<Rc<Environment>>() };
         body(&Call {
             env,

@@ -137,12 +137,8 @@ fn decode(call: &Call) -> Outcome<i32> {
     // SAFETY: no JavaScript runs until this function returns, and no other argument is a buffer.
     let chunk = unsafe { call.bytes(1)? };
     let (from, base, single) = (call.int(2)?, call.size(3)?, call.flag(4)?);
-    if base + STRIDE > call.environment.inbox.length() {
-        return Err(Fault::Type(
-            "receivers are written to from within each other's events too deeply",
-        ));
-    }
     let environment = call.environment;
+    environment.check_room(base)?;
     with_receiver(call, |inbound| {
         inbound.lend(&mut environment.spare.borrow_mut());
         let count = decode_chunk(environment, inbound, chunk, from, base, single);
@@ -188,14 +184,7 @@ fn decode_chunk(
     let mut count = 0;
     if from < 0 {
         if let Err(failure) = inbound.begin_chunk() {
-            environment.put(
-                base,
-                0,
-                &Item::Failed {
-                    failure,
-                    retry: false,
-                },
-            );
+            environment.put(base, 0, &Item::failed(failure));
             inbox.write(0, &[0, MORE]);
             return 1;
         }
@@ -253,8 +242,18 @@ impl Span {
 }
 
 impl Environment {
+    /// Whether a descriptor may be written into the inbox at `base`.
+    pub(super) fn check_room(&self, base: usize) -> Outcome<()> {
+        if base + STRIDE > self.inbox.length() {
+            return Err(Fault::Type(
+                "receivers are written to from within each other's events too deeply",
+            ));
+        }
+        Ok(())
+    }
+
     /// Writes the descriptor of `item` as the `index`-th after `base`.
-    fn put(&self, base: usize, index: usize, item: &Item) {
+    pub(super) fn put(&self, base: usize, index: usize, item: &Item) {
         self.put_at(
             base,
             index,
@@ -384,6 +383,17 @@ fn failure(call: &Call) -> Outcome<sys::napi_value> {
             ]
             .into_iter(),
         ),
+        Failure::Internal(message) => array(
+            env,
+            [
+                false.reply(env),
+                message.reply(env),
+                "ERR_INTERNAL".reply(env),
+                1011.reply(env),
+                0.reply(env),
+            ]
+            .into_iter(),
+        ),
     }
 }
 
@@ -392,6 +402,7 @@ fn supply(call: &Call) -> Outcome<i32> {
     // SAFETY: no JavaScript runs until this function returns, and no other argument is a buffer.
     let bytes = unsafe { call.bytes(1)? };
     let base = call.size(2)?;
+    call.environment.check_room(base)?;
     with_receiver(call, |inbound| {
         let item = inbound.supply(bytes);
         Ok(item.map_or(0, |item| {

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::ffi::c_void;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr;
 use std::rc::{Rc, Weak};
 
@@ -85,7 +86,8 @@ unsafe extern "C" fn forget(_env: sys::napi_env, data: *mut c_void, _hint: *mut 
     if let (Some(tracked), Some(environment)) =
         (tracker.tracked.get(), tracker.environment.upgrade())
     {
-        environment.forget(tracked);
+        // A panic must not reach Node, and nobody is called whom it could be told.
+        let _ = catch_unwind(AssertUnwindSafe(|| environment.forget(tracked)));
     }
 }
 

@@ -184,8 +184,12 @@ impl Deflater {
         };
         let mut compressor = self.pool.take_compressor(settings);
         for text in [older, newer] {
-            if !text.is_empty() {
-                compressor.set_dictionary(text).map_err(failed)?;
+            if text.is_empty() {
+                continue;
+            }
+            if let Err(error) = compressor.set_dictionary(text) {
+                self.pool.give_compressor(settings, compressor);
+                return Err(failed(error));
             }
         }
         Ok((settings, compressor))

@@ -18,10 +18,13 @@ pub(super) fn wake(pool: &Pool, history: &History) -> Result<Inflate, InflateErr
     let mut decompressor = pool.take_decompressor();
     let (older, newer) = history.parts();
     for text in [older, newer] {
-        if !text.is_empty() {
-            decompressor
-                .set_dictionary(text)
-                .map_err(|error| failed(&decompressor, error))?;
+        if text.is_empty() {
+            continue;
+        }
+        if let Err(error) = decompressor.set_dictionary(text) {
+            let error = failed(&decompressor, error);
+            pool.give_decompressor(decompressor);
+            return Err(error);
         }
     }
     Ok(decompressor)

@@ -4,7 +4,18 @@
 //! each received chunk, puts together what arrives in pieces, hands out compressed frames to be inflated, and says for
 //! every item where its bytes lie: in the chunk itself, or in memory of its own until the item is taken.
 
-use crate::deflate::InflateError;
+// What the peer sends goes through here, as through `protocol`.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
+
+use crate::deflate::{DeflateError, InflateError};
 use crate::protocol::{
     validate_utf8, Assembly, Config, Decoder, Event, MessageKind, Payload, ProtocolError,
 };
@@ -48,6 +59,8 @@ pub enum Failure {
         /// zlib's number of the error.
         errno: i32,
     },
+    /// A defect of ours, or of a library.
+    Internal(&'static str),
 }
 
 impl From<ProtocolError> for Failure {
@@ -70,6 +83,12 @@ impl From<InflateError> for Failure {
                 errno,
             },
         }
+    }
+}
+
+impl From<DeflateError> for Failure {
+    fn from(error: DeflateError) -> Self {
+        Failure::Internal(error.message)
     }
 }
 
@@ -101,7 +120,8 @@ pub enum Item {
 }
 
 impl Item {
-    fn failed(failure: impl Into<Failure>) -> Self {
+    /// A failure after which nothing is decoded.
+    pub fn failed(failure: impl Into<Failure>) -> Self {
         Item::Failed {
             failure: failure.into(),
             retry: false,
@@ -380,7 +400,7 @@ impl Inbound {
         let config = self.decoder.config();
         let (limit, skip) = (config.limits.max_payload, config.skip_utf8_validation);
         let before = self.in_progress_len();
-        let total = (before as u64).saturating_add(contents.len() as u64);
+        let total = u64::try_from(before.saturating_add(contents.len())).unwrap_or(u64::MAX);
         if limit > 0 && total > limit {
             return Some(Item::failed(InflateError::TooBig));
         }

@@ -1,5 +1,16 @@
 //! What one read brought, until JavaScript has got all of it.
 
+// What the peer sends goes through here, as through `protocol`.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
+
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -136,7 +147,7 @@ impl Input {
     /// The bytes, of which `scratch` holds those that are not put aside.
     pub fn bytes<'a>(&'a self, scratch: &'a [u8]) -> &'a [u8] {
         match &self.bytes {
-            Bytes::Scratch(length) => &scratch[..*length],
+            Bytes::Scratch(length) => scratch.get(..*length).unwrap_or_default(),
             Bytes::Aside(bytes) => bytes,
         }
     }
@@ -178,15 +189,12 @@ impl Input {
         }
         if !self.begun {
             if let Err(failure) = inbound.begin_chunk() {
-                return Step::Item(Item::Failed {
-                    failure,
-                    retry: false,
-                });
+                return Step::Item(Item::failed(failure));
             }
             self.begun = true;
         }
         let bytes = match &mut self.bytes {
-            Bytes::Scratch(length) => &mut scratch[..*length],
+            Bytes::Scratch(length) => scratch.get_mut(..*length).unwrap_or_default(),
             Bytes::Aside(bytes) => bytes,
         };
         // A message that lies whole in memory is not cut, but belongs to the chunk that it ends in.
@@ -266,10 +274,11 @@ impl Input {
         self.between_chunks = true;
     }
 
-    /// Adds a chunk behind those that were put aside. `flows` says whether the socket would pass it on.
+    /// Adds a chunk behind those that were put aside, as all that is here must have been. `flows` says whether the socket would pass it on.
     pub fn append(&mut self, more: &[u8], flows: bool) {
         self.is_fresh = false;
         let Bytes::Aside(bytes) = &mut self.bytes else {
+            debug_assert!(false, "nothing is put behind bytes that are not aside");
             return;
         };
         if self.held.is_none() {

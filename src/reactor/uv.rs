@@ -341,7 +341,7 @@ unsafe extern "C" fn poll_ready<T: Owner>(raw: RawHandle, _status: c_int, _event
 }
 
 unsafe extern "C" fn turned<T: Owner>(raw: RawHandle) {
-    // SAFETY: passed on.
+    // SAFETY: libuv promises the same as to `poll_ready`.
     unsafe { poll_ready::<T>(raw, 0, 0) };
 }
 

@@ -155,7 +155,7 @@ impl Driver {
         self.arena.release(env);
         let callback = self.callback.replace(ptr::null_mut());
         if !callback.is_null() {
-            // SAFETY: it was made in `start`, and is deleted once.
+            // SAFETY: it was made in `nativeStart`, and is deleted once.
             unsafe { sys::napi_delete_reference(env, callback) };
         }
         true

@@ -3,7 +3,7 @@
 use super::driver::Driver;
 use crate::binding::environment::Environment;
 use crate::binding::raw::{Fault, Outcome};
-use crate::binding::receive::{MORE, STRIDE, USED_UP, WAITING};
+use crate::binding::receive::{MORE, USED_UP, WAITING};
 use crate::reactor::{Inbound, Input, Item, Step};
 
 /// Where in the inbox decoding says how it stopped.
@@ -21,11 +21,7 @@ impl Driver {
         base: usize,
         single: bool,
     ) -> Outcome<i32> {
-        if base + STRIDE > environment.inbox.length() {
-            return Err(Fault::Type(
-                "receivers are written to from within each other's events too deeply",
-            ));
-        }
+        environment.check_room(base)?;
         self.arena.look(environment.env);
         let mut receivers = environment.receivers.borrow_mut();
         self.with_input(id, |link, scratch| {

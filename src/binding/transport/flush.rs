@@ -63,7 +63,8 @@ impl Driver {
         let is_urgent = self.control.get(URGENT) != Some(0);
         self.control.set(URGENT, 0);
         let mut links = self.links.borrow_mut();
-        // SAFETY: no JavaScript runs before this function returns, and it makes no other slice.
+        // SAFETY: no JavaScript runs before this function returns, and it makes no other slice. The threads that help get
+        // parts of this one, and are done before that.
         let slab = unsafe { self.slab.bytes() };
         let mut dirty = self.dirty.borrow_mut();
         let pool = self.pool();

@@ -6,7 +6,7 @@ use super::link::Pump;
 use super::tell::LEND;
 use crate::binding::environment::Environment;
 use crate::binding::raw::{slice, Fault, Outcome};
-use crate::binding::receive::{Span, USED_UP};
+use crate::binding::receive::USED_UP;
 use crate::reactor::{Input, Item, Read};
 
 /// Memory of JavaScript's for the message under way.
@@ -139,12 +139,7 @@ impl Driver {
     fn tell_item(&self, environment: &Environment, id: usize, serial: u64, item: &Item) {
         let inbox = &environment.inbox;
         let base = environment.first_free();
-        environment.put_at(
-            base,
-            0,
-            item,
-            item.place().map_or(Span::default(), Span::of),
-        );
+        environment.put(base, 0, item);
         inbox.set(STOPPED, USED_UP);
         let is_done = self.tell(environment, id, 1);
         if self.is_current(id, serial) && !is_done {

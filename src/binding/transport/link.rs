@@ -132,8 +132,12 @@ impl Link {
             Pump::Loop(polled) => polled.connection.paused,
             Pump::Thread(_) => false,
         };
-        let has_room = self.input.as_deref().is_none_or(Input::has_room);
-        !has_room || (paused && (self.stopped || self.lent.is_some()))
+        !self.has_room() || (paused && (self.stopped || self.lent.is_some()))
+    }
+
+    /// Whether more may be read: JavaScript has nothing left, or only a little.
+    pub fn has_room(&self) -> bool {
+        self.input.as_deref().is_none_or(Input::has_room)
     }
 
     /// Has the loop watch for what the connection waits for; see [`Polled::watch`]. A thread sees to that itself.

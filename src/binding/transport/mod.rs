@@ -23,6 +23,7 @@ mod turns;
 
 use std::cell::OnceCell;
 use std::ffi::c_void;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr;
 use std::rc::Rc;
 
@@ -57,6 +58,7 @@ raw_functions!(export:
     "nativeSetArena" => set_arena,
     "nativeDescribe" => describe,
     "nativeLend" => lend,
+    "nativeEndLoan" => end_loan,
     "nativeTake" => take,
     "nativeFlush" => flush,
     "nativeBroken" => broken,
@@ -178,14 +180,15 @@ fn rest(call: &Call) -> Outcome<bool> {
 
 /// Runs when the environment goes down: it waits until every handle is closed.
 unsafe extern "C" fn clean_up(hook: sys::napi_async_cleanup_hook_handle, data: *mut c_void) {
-    // SAFETY: `data` was made in `start`, and the hook runs once.
+    // SAFETY: `data` was made in `hang_in`, and the hook runs once.
     let environment = unsafe { Rc::from_raw(data.cast::<Environment>().cast_const()) };
     if let Some(driver) = environment.transport.driver.get() {
         driver.when_unused(move || {
             // SAFETY: every handle is closed; Node is told so once.
             unsafe { sys::napi_remove_async_cleanup_hook(hook) };
         });
-        driver.shut_down();
+        // A panic must not reach Node, where nobody is left to be told.
+        let _ = catch_unwind(AssertUnwindSafe(|| driver.shut_down()));
     }
 }
 
@@ -242,6 +245,12 @@ fn lend(call: &Call) -> Outcome<()> {
     driver(call)?.lend(call.environment, call.size(0)?, call.memory(1)?)
 }
 
+/// `nativeEndLoan(id)`: something else is decoded for the message under way, which is put together here again.
+fn end_loan(call: &Call) -> Outcome<()> {
+    driver(call)?.end_loan(call.environment, call.size(0)?);
+    Ok(())
+}
+
 /// `nativeTake(id, start, target)`: copies bytes of the input that were too large for the arena.
 fn take(call: &Call) -> Outcome<()> {
     let start = call.size(1)?;
@@ -294,13 +303,17 @@ fn send_large(call: &Call) -> Outcome<()> {
     Ok(())
 }
 
-/// As `raw::slice`, to be read only.
+/// `std::slice::from_raw_parts` that accepts the null pointer of an empty buffer.
 ///
 /// # Safety
-/// As for `raw::slice`.
+/// As for `from_raw_parts`, where `length` is not 0.
 unsafe fn bytes_of<'a>(data: *mut u8, length: usize) -> &'a [u8] {
-    // SAFETY: passed on to the caller.
-    unsafe { super::raw::slice(data, length) }
+    if length == 0 || data.is_null() {
+        &[]
+    } else {
+        // SAFETY: passed on to the caller.
+        unsafe { std::slice::from_raw_parts(data, length) }
+    }
 }
 
 /// `nativePause(id, atOnce)`: tells of no more input; unless `atOnce`, a little is read ahead.

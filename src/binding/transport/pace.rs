@@ -122,19 +122,15 @@ fn of_thread(link: &Link) -> Option<&Threaded> {
     }
 }
 
-/// Whether more may be read: JavaScript has nothing left, or only a little.
-fn has_room(link: &Link) -> bool {
-    link.input.as_deref().is_none_or(Input::has_room)
-}
-
 fn watch(readiness: &Readiness, threaded: &Threaded, id: usize, wanted: Ready) -> io::Result<()> {
     let watched = threaded.watched.get();
     if watched == wanted {
         return Ok(());
     }
-    threaded.watched.set(wanted);
     let changed = threaded.with(|it| readiness.change(it.socket(), id as u64, watched, wanted));
-    changed.unwrap_or(Ok(()))
+    changed.unwrap_or(Ok(()))?;
+    threaded.watched.set(wanted);
+    Ok(())
 }
 
 impl Driver {
@@ -211,7 +207,7 @@ impl Driver {
             let mut scratch = self.scratch();
             let room = scratch.get_mut(..CHUNK).unwrap_or_default();
             let outcome = self.with_link(id, |link| {
-                let has_room = has_room(link) && !link.is_told;
+                let has_room = link.has_room() && !link.is_told;
                 let threaded = of_thread(link).filter(|_| link.serial == serial)?;
                 let outcome = pool.pump(threaded, has_room.then_some(room));
                 Some((outcome, self.keep_ahead(&pool, link)))
@@ -256,7 +252,7 @@ impl Driver {
             return;
         }
         let has_ended = self.with_link(id, |link| {
-            let threaded = of_thread(link).filter(|_| !is_paused || has_room(link));
+            let threaded = of_thread(link).filter(|_| !is_paused || link.has_room());
             threaded.map(Threaded::end).is_some()
         });
         if has_ended == Some(true) {

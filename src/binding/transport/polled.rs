@@ -9,11 +9,11 @@ use super::link::Pump;
 use super::tell::{EOF, WRITABLE};
 use crate::binding::environment::Environment;
 use crate::reactor::readiness::{Event, Ready};
-use crate::reactor::{Connection, Input, Read};
+use crate::reactor::{Connection, Input, Read, CHUNK};
 
 /// As much as Node reads at once. What is left in the kernel meanwhile decides on more than the chunks: whether bytes that
 /// come a little later belong to the next one, and whether the end of the connection is a reset.
-const READ_SIZE: usize = 64 * 1024;
+const READ_SIZE: usize = CHUNK;
 /// So often has a connection filled such a read before it gets larger ones: then it is throughput that counts.
 const MANY_FULL_READS: u8 = 16;
 /// Reads of one connection before the others have their turn, and bytes: as much as libuv reads.

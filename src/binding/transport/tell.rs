@@ -187,7 +187,8 @@ impl Driver {
         let mut callback = ptr::null_mut();
         let mut global = ptr::null_mut();
         // SAFETY: on the JavaScript thread, from a callback of the loop. The scope bounds all handles made here; the
-        // reference lives as long as the environment. An exception goes to `uncaughtException`, as from any callback.
+        // reference is not deleted before JavaScript runs, and is not used after that. An exception goes to
+        // `uncaughtException`, as from any callback.
         unsafe {
             if sys::napi_open_handle_scope(env, &mut scope) != sys::Status::napi_ok {
                 return;

@@ -1,12 +1,12 @@
-//! What a thread leaves to who has stepped in for it.
+//! What a thread leaves to whoever has stepped in for it.
 
 use std::mem;
 use std::time::{Duration, Instant};
 
-/// So long a thread waits for who has stepped in.
+/// So long a thread waits for whoever has stepped in.
 pub(super) const PATIENCE: Duration = Duration::from_millis(10);
 
-/// What has happened and a thread does nothing about, because who has stepped in does, unless that takes too long.
+/// What has happened and a thread does nothing about, because whoever has stepped in does, unless that takes too long.
 #[derive(Debug)]
 pub(super) struct Postponed<T> {
     happened: Vec<T>,
@@ -27,7 +27,7 @@ impl<T> Postponed<T> {
         (!self.happened.is_empty()).then_some(PATIENCE)
     }
 
-    /// Leaves in `happened` what is to be done now, in this round of who has stepped in, if anybody has.
+    /// Leaves in `happened` what is to be done now, in this round of whoever has stepped in, if anybody has.
     pub(super) fn sort_out(&mut self, round: Option<u64>, now: Instant, happened: &mut Vec<T>) {
         if self.since.is_some_and(|(since, _)| Some(since) != round) {
             // Whoever has begun another round, or stepped back, has found what became ready before.
@@ -84,7 +84,7 @@ mod tests {
             sorted_out(Some(3), 3 * PATIENCE, &[6]),
             (nothing, looks_again)
         );
-        // So has who has stepped back.
+        // So has whoever has stepped back.
         assert_eq!(sorted_out(None, 5 * PATIENCE, &[7]), (vec![7], None));
     }
 }

@@ -17,7 +17,7 @@ pub struct Ready {
     held: AtomicUsize,
     /// Whether a thread has stopped reading because of that.
     is_starved: AtomicBool,
-    /// Counts, by twos, the rounds in which who uses the threads acts in their place; odd while it does.
+    /// Counts, by twos, the rounds in which whoever uses the threads acts in their place; odd while it does.
     steps: AtomicU64,
 }
 
@@ -58,13 +58,13 @@ impl Ready {
         mem::replace(&mut list, room)
     }
 
-    /// Who uses the threads begins a round in their place, or does not act in their place any more.
+    /// Whoever uses the threads begins a round in their place, or does not act in their place any more.
     pub(super) fn step(&self, is_in: bool) {
         let next = (self.steps.load(Ordering::SeqCst) | 1).wrapping_add(1);
         self.steps.store(next | u64::from(is_in), Ordering::SeqCst);
     }
 
-    /// Which of its rounds who uses the threads is in, if it acts in their place.
+    /// Which of its rounds whoever uses the threads is in, if it acts in their place.
     pub(super) fn round(&self) -> Option<u64> {
         let steps = self.steps.load(Ordering::SeqCst);
         (steps & 1 == 1).then_some(steps)

@@ -166,6 +166,9 @@ impl Worker {
             .register(&mut SourceFd(&descriptor), token, interest);
         if result.is_err() {
             self.order(Order::Close(remote.id));
+        } else if self.is_over.load(Ordering::SeqCst) && remote.fail(&broken()) {
+            // The thread has ended meanwhile, perhaps without having seen the order.
+            self.ready.add(&mut vec![(remote.id, remote.serial)]);
         }
         result
     }
