@@ -6,6 +6,7 @@ const { describe, test } = require('node:test');
 
 const { takeUncaughtExceptions } = require('./support/exceptions');
 const frames = require('./support/frames');
+const { byThread } = require('./support/internals');
 const { openPair, openServer, startClient } = require('./support/pair');
 const { connectRaw, floodRaw, serveRaw } = require('./support/raw-peer');
 
@@ -216,10 +217,83 @@ describe('What was read of a paused WebSocket', () => {
   });
 });
 
+describe('Whoever uses the socket of a WebSocket that has something to deliver', () => {
+  const USES = {
+    'calls cork()': (socket) => {
+      socket.cork();
+      socket.uncork();
+    },
+    'calls unpipe()': (socket) => socket.unpipe(),
+    'calls write()': (socket, mask) => socket.write(frames.pong('', { mask })),
+    'replaces write()': (socket) => {
+      const { write } = socket;
+      socket.write = (...args) => write.apply(socket, args);
+    }
+  };
+
+  for (const [what, use] of Object.entries(USES)) {
+    test(`and ${what}, is told of it later: what came with the handshake`, async (t) => {
+      const wss = await openServer(t);
+      const received = new Promise((resolve) => {
+        wss.on('connection', (ws) => {
+          use(ws._socket, false);
+          ws.on('message', resolve);
+        });
+      });
+      await connectRaw(t, wss, { follow: frames.text('early', { mask: true }) });
+      assert.equal(String(await received), 'early');
+    });
+
+    test(`and ${what}, is told of it later: what came while it was paused`, async (t) => {
+      const { client, server } = await openPair(t);
+      const { bytesRead } = client._socket;
+      client.pause();
+      server.send('early');
+      await new Promise((resolve) => setTimeout(resolve, byThread ? 100 : 0));
+      while (!byThread && client._socket.bytesRead === bytesRead) {
+        await new Promise(setImmediate);
+      }
+      client.resume();
+      use(client._socket, true);
+      const [message] = await once(client, 'message');
+      assert.equal(String(message), 'early');
+    });
+  }
+});
+
+describe('A paused WebSocket that has read enough', () => {
+  test('reads no more when its socket is handed back', { skip: byThread }, async (t) => {
+    const { client, server } = await openPair(t);
+    client.pause();
+    const before = client._socket.bytesRead;
+    server.send('x'.repeat(200_000));
+    while (client._socket.bytesRead < before + 65536) await new Promise(setImmediate);
+    for (let i = 0; i < 10; i++) await new Promise(setImmediate);
+    const { bytesRead } = client._socket;
+    client._socket.uncork();
+    for (let i = 0; i < 10; i++) await new Promise(setImmediate);
+    assert.equal(client._socket.bytesRead, bytesRead);
+  });
+});
+
 /** Far more than the kernel takes. */
 const FLOOD = 16_000_000;
 
 describe('Sending while the socket is handed back', () => {
+  test('fails for each message that could not be written before', async (t) => {
+    const { client, server } = await openPair(t);
+    client.on('error', () => {});
+    await new Promise(setImmediate);
+    server.terminate();
+    const results = [];
+    for (let i = 0; i < 4; i++) {
+      results.push(new Promise((resolve) => client.send('x', resolve)));
+    }
+    client._socket.on('data', () => {});
+    const [, ...errors] = await Promise.all(results);
+    for (const error of errors) assert.ok(error instanceof Error);
+  });
+
   for (const role of ['server', 'client']) {
     for (const peerIsSlow of [false, true]) {
       const name = `a ${role} to a ${peerIsSlow ? 'slow' : 'fast'} peer`;

@@ -343,6 +343,25 @@ describe('handleProtocols', () => {
 });
 
 describe('handleUpgrade()', () => {
+  it('gives a connection that was reset before its answer no messages', async (t) => {
+    const server = await openHttpServer(t);
+    const wss = new WebSocket.Server({ noServer: true });
+    const peer = dial(t, server);
+    peer.write(Buffer.concat([Buffer.from(handshakeRequest()), maskedFrame({ payload: 'x' })]));
+    const [request, socket, head] = await once(server, 'upgrade');
+    assert.ok(head.length > 0);
+    peer.resetAndDestroy();
+    await once(peer, 'close');
+
+    const received = t.mock.fn();
+    const ws = await new Promise((resolve) => {
+      wss.handleUpgrade(request, socket, head, (it) => resolve(it.on('message', received)));
+    });
+    const [code] = await once(ws, 'close');
+    assert.strictEqual(code, 1006);
+    assert.strictEqual(received.mock.callCount(), 0);
+  });
+
   const request = () => ({
     method: 'GET',
     url: '/',

@@ -160,6 +160,15 @@ describe('permessage-deflate', () => {
     }
   });
 
+  it('takes any value for whether a fragment is the last', async (t) => {
+    const { client, server } = await openPair(t, { server: { perMessageDeflate: true } });
+    const message = once(server, 'message');
+    for (const fin of [undefined, null, 0, '', 'the last']) {
+      client.send(repetitive.toString('latin1'), { fin });
+    }
+    assert.strictEqual((await message)[0].length, 5 * repetitive.length);
+  });
+
   it('marks compressed messages with RSV1 in their first frame only', async (t) => {
     const { server, frames } = await openToRawPeer(t);
     server.send(repetitive.subarray(0, 2000), { fin: false });

@@ -5,6 +5,7 @@
 const assert = require('node:assert');
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { once } = require('node:events');
+const { Readable } = require('node:stream');
 const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
@@ -139,7 +140,9 @@ describe('messages read while their connection was paused', () => {
     client.resume();
     await once(client, 'close');
 
-    assert.deepStrictEqual(log.slice(0, 3), ['a', 'tick', 'b']);
+    // From Node 26 on a destroyed stream is not paused any more.
+    const isPaused = new Readable({ read() {} }).destroy().pause().isPaused();
+    assert.deepStrictEqual(log.slice(0, 3), isPaused ? ['a', 'tick', 'b'] : ['a', 'b', 'c']);
     assert.strictEqual(log.filter((entry) => entry === 'c').length, 1);
   });
 

@@ -92,6 +92,23 @@ describe('a connection that is paused before it has got what came with its hands
     });
   }
 
+  it('gets nothing that was not read, for there was enough', { skip: byThread }, async (t) => {
+    const message = Buffer.alloc(100_000, frame({ opcode: 1, payload: Buffer.from('a') }));
+    const { url, peer } = await serveRaw(t, { follow: message });
+    const ws = startClient(t, url);
+    let count = 0;
+    ws.on('message', () => count++);
+    ws.once('open', () => ws.pause());
+    await once(ws, 'open');
+    const { socket } = await peer();
+    const error = once(socket, 'error');
+    await readAhead();
+    ws.terminate();
+    await once(ws, 'close');
+    assert.ok(count * 3 < 65536, `${count} messages`);
+    assert.strictEqual((await error)[0].code, 'ECONNRESET');
+  });
+
   it('does not take the second half of a frame for another frame', async (t) => {
     const wss = await openServer(t);
     const paused = nextPaused(wss);

@@ -90,7 +90,7 @@ class Line {
    * @param {(error: Error|null, data?: Buffer) => void} callback
    */
   push(data, fin, inPassing, callback) {
-    const job = { data, fin, inPassing, callback, next: null };
+    const job = { data, fin: !!fin, inPassing, callback, next: null };
     if (this.first !== null) {
       this.last = this.last.next = job;
       return;

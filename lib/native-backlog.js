@@ -111,6 +111,11 @@ class NativeBacklog {
    * @param {(error?: Error|null) => void} whenWritten
    */
   move(unsent, whenWritten) {
+    if (this.fate === KNOWN) {
+      // A write has failed, which is told in the next tick.
+      whenWritten(this.error);
+      return;
+    }
     const written = this.sent - unsent.length;
     const { inFlight, socket, waiters } = this;
     this.fate = WITH_SOCKET;

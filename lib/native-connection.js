@@ -26,7 +26,10 @@ const {
   deliverAhead,
   deliverHead,
   deliverLate,
+  flowOn,
+  keepForTick,
   putBack,
+  readOn,
   rescue,
   rescueReceived
 } = require('./native-leftovers');
@@ -248,6 +251,7 @@ class NativeConnection {
       if (socket[kNative]) deliverHead(this);
       socket.emit('resume');
       if (isFlowing && socket[kNative]) this.flow();
+      else flowOn(this);
     } finally {
       if (this.ahead !== null) deliverAhead(this);
     }
@@ -434,19 +438,23 @@ class NativeConnection {
     native.nativeDiscard(this.id);
   }
 
-  /** What the receiver is busy with comes first. */
-  leaveWhenIdle() {
+  /**
+   * What the receiver is busy with comes first.
+   *
+   * @param {boolean} [isInCall] whether somebody is calling the socket right now
+   */
+  leaveWhenIdle(isInCall = false) {
     if (this.isIdle() || this.receiver._errored) {
-      this.leave();
+      this.leave(isInCall);
     } else if (this.hasEnded) {
       // The end is told behind what is read ahead; what the receiver is busy with goes on without this connection.
       rescueReceived(this);
-      this.leave();
+      this.leave(isInCall);
     }
   }
 
   /** Lets the socket read again. */
-  leave() {
+  leave(isInCall) {
     const { socket } = this;
     if (socket[kNative] === undefined) return;
     const unread = native.nativeUnread(this.id);
@@ -457,21 +465,38 @@ class NativeConnection {
     const handle = socket._handle;
     if (handle) {
       delete handle.readStart;
-      handle.reading = !this.hasEnded;
-      // As Node has it: the handle reads, and stops when the stream has enough.
-      if (!this.hasEnded) handle.readStart();
+      handle.reading = false;
     }
-    putBack(this, unread);
-    if (this.hasEnded) this.tellEnd();
+    if (isInCall) {
+      this.flowLater();
+      keepForTick(this, unread);
+    } else {
+      putBack(this, unread);
+    }
+    if (!this.hasEnded) readOn(socket);
+    else if (isInCall) nextTick(() => this.tellEnd());
+    else this.tellEnd();
   }
 
-  /** The tick in which a new socket flows. */
+  /** A new socket flows in the next tick. */
+  beginLater() {
+    this.isBeginning = true;
+    nextTick(() => this.begin());
+  }
+
   begin() {
+    this.isBeginning = false;
     try {
       deliverHead(this);
+      flowOn(this);
     } finally {
       if (this.ahead !== null) deliverAhead(this);
     }
+  }
+
+  /** What the socket is given back flows in a tick, in the one that is due if there is one. */
+  flowLater() {
+    if (!this.isBeginning && !this.isResuming) nextTick(flowOn, this);
   }
 
   forget() {
@@ -511,6 +536,8 @@ Object.assign(NativeConnection.prototype, {
   isDiscarding: false,
   /** Whether the peer has sent all it will send. */
   hasEnded: false,
+  /** Whether the tick is due in which a new socket flows. */
+  isBeginning: false,
   /** Whether the tick is due in which the socket says that it was resumed. */
   isResuming: false,
   /** Whether what was read while the socket was paused flows in that tick, or does so now. */

@@ -6,6 +6,7 @@ const native = require('./native');
 const { cells, STRIDE, TOP } = require('./inbox');
 const { EMPTY_BUFFER } = require('./constants');
 const { throwLater } = require('./failure');
+const { kNative } = require('./native-socket');
 
 /*
  * What has arrived on a native connection and was not told, when its socket is taken over, handed back or destroyed. In ws
@@ -69,11 +70,8 @@ function deliverLast(receiver, chunks) {
  * once, until a listener has enough.
  */
 function putBack(connection, unread) {
-  const { head, socket } = connection;
-  connection.head = null;
-  if (connection.isDiscarding) unread = [];
-  if (unread.length > 0 && !connection.isIdle()) stall(connection);
-  const chunks = head === null ? unread : [head, ...unread];
+  const { socket } = connection;
+  const chunks = takeChunks(connection, unread);
   while (chunks.length > 0 && passesOn(socket)) {
     try {
       socket.unshift(chunks.shift());
@@ -83,6 +81,43 @@ function putBack(connection, unread) {
     }
   }
   while (chunks.length > 0) socket.unshift(chunks.pop());
+}
+
+/**
+ * The same, while somebody is calling the socket, who is not to be told of anything meanwhile: the socket holds it until
+ * {@link flowOn}.
+ */
+function keepForTick(connection, unread) {
+  const { socket } = connection;
+  const chunks = takeChunks(connection, unread);
+  const { _readableState: state } = socket;
+  const { sync } = state;
+  // So it hands out nothing, as when it is asked to read.
+  state.sync = true;
+  while (chunks.length > 0) socket.unshift(chunks.pop());
+  state.sync = sync;
+}
+
+function takeChunks(connection, unread) {
+  const { head } = connection;
+  connection.head = null;
+  if (connection.isDiscarding) unread = [];
+  if (unread.length > 0 && !connection.isIdle()) stall(connection);
+  return head === null ? unread : [head, ...unread];
+}
+
+/** Has a socket that was handed back pass on what it holds. */
+function flowOn({ socket }) {
+  if (socket[kNative]) return;
+  while (socket._readableState.flowing && socket.read() !== null);
+}
+
+/** Has Node read a socket that was handed back, unless the stream has enough. */
+function readOn(socket) {
+  const { _handle: handle } = socket;
+  if (!handle || handle.reading || socket.readableLength >= socket.readableHighWaterMark) return;
+  handle.reading = true;
+  handle.readStart();
 }
 
 /** The connection is being destroyed: what has arrived before is kept for those who would hear of it. */
@@ -119,9 +154,10 @@ function rescueReceived(connection) {
 /** What ws's socket would have is seen when it closes, unless it flows again before that. */
 function rescueUnread(connection) {
   const { head, socket } = connection;
-  const unread = [head ?? EMPTY_BUFFER, native.nativeReadAhead(connection.id)];
-  if (socket.isPaused()) unread.push(native.nativeReadOnce(connection.id));
-  const late = Buffer.concat(unread);
+  let late = Buffer.concat([head ?? EMPTY_BUFFER, native.nativeReadAhead(connection.id)]);
+  if (socket.isPaused() && late.length < socket.readableHighWaterMark) {
+    late = Buffer.concat([late, native.nativeReadOnce(connection.id)]);
+  }
   if (late.length === 0) return;
   socket[kLate] = late;
   if (!socket.isPaused()) stall(connection);
@@ -160,8 +196,11 @@ module.exports = {
   deliverAhead,
   deliverHead,
   deliverLate,
+  flowOn,
+  keepForTick,
   lateInput,
   putBack,
+  readOn,
   rescue,
   rescueReceived
 };

@@ -50,7 +50,9 @@ const TAKES_THE_STREAM_FOR = [
 /** What does something else while the connection is native. */
 const INSTEAD = {
   pause() {
-    native.nativePause(this[kNative].id, false);
+    const { head, id } = this[kNative];
+    const hasEnough = head !== null && head.length >= this.readableHighWaterMark;
+    native.nativePause(id, hasEnough);
     if (this._readableState.flowing) {
       this._readableState.flowing = false;
       this.emit('pause');
@@ -184,7 +186,7 @@ function takeBack(socket) {
   const connection = socket[kNative];
   if (!connection) return;
   connection.handBack();
-  connection.leaveWhenIdle();
+  connection.leaveWhenIdle(true);
 }
 
 /** A method; putting another one in its place takes the stream, for somebody wants to see what goes through it. */

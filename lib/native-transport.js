@@ -5,7 +5,6 @@ const net = require('net');
 const native = require('./native');
 const { NativeConnection, start } = require('./native-connection');
 const { isWatched, kNative, putOn } = require('./native-socket');
-const { nextTick } = require('./timers');
 
 /*
  * The transport for plain TCP and Unix-domain sockets: Rust reads and writes the socket's descriptor, on Node's own loop
@@ -31,6 +30,7 @@ function isEligible(socket) {
     typeof handle.fd === 'number' &&
     handle.fd >= 0 &&
     !socket.destroyed &&
+    !socket.errored &&
     !socket.writableEnded &&
     !socket.readableEnded &&
     !socket._readableState.ended &&
@@ -84,7 +84,7 @@ function takeOver(socket, head, receiver, sender, onData) {
   receiver._connection = connection;
   sender._outbox = connection.outbox;
   socket._readableState.flowing = true;
-  if (connection.head !== null) nextTick(() => connection.begin());
+  if (connection.head !== null) connection.beginLater();
   return true;
 }
 
