@@ -19,6 +19,7 @@ const {
 const { FastBuffer } = require('./buffers');
 const { kWebSocket } = require('./constants');
 const { beginDelivery, endDelivery } = require('./outbox');
+const { keep, keepRest } = require('./pending-items');
 
 /*
  * The short way of a native connection's input to the listeners: a receiver that waits for nothing need not have it
@@ -53,7 +54,7 @@ function takeInput(receiver, count) {
   }
   const base = cells[TOP];
   if (!isIdle(receiver)) {
-    receiver._keep(base, base + count * STRIDE, cells[STOPPED]);
+    keep(receiver, base, base + count * STRIDE, cells[STOPPED]);
     receiver.write(INPUT);
     return;
   }
@@ -123,14 +124,14 @@ function deliverMessages(receiver, base, end, stopped) {
         receiver._limitsChanged ||
         !receiver._allowSynchronousEvents
       ) {
-        receiver._keep(at, end, stopped);
+        keep(receiver, at, end, stopped);
         return false;
       } else if (head === TEXT_IN_CHUNK || head === BINARY_IN_CHUNK) {
         data = new FastBuffer(memory, offset + (cells[at + 1] >>> 0), length);
       } else if (head === TEXT_FETCHED || head === BINARY_FETCHED) {
         data = receiver._fetched[cells[at + 1]];
       } else {
-        receiver._keep(at, end, stopped);
+        keep(receiver, at, end, stopped);
         return false;
       }
       at += STRIDE;
@@ -145,7 +146,7 @@ function deliverMessages(receiver, base, end, stopped) {
     return true;
   } catch (error) {
     // What is left is delivered a little later, when the exception was handled.
-    receiver._keepRest(memory, at, end, stopped, true);
+    keepRest(receiver, memory, at, end, stopped, true);
     receiver._hasThrown = true;
     leaveToStream(receiver);
     throw error;

@@ -7,6 +7,7 @@ const { cells, STRIDE, TOP } = require('./inbox');
 const { EMPTY_BUFFER } = require('./constants');
 const { throwLater } = require('./failure');
 const { kNative } = require('./native-socket');
+const { keepLast } = require('./pending-items');
 
 /*
  * What has arrived on a native connection and was not told, when its socket is taken over, handed back or destroyed. In ws
@@ -170,7 +171,7 @@ function keepHeld(connection) {
   const base = cells[TOP];
   // Others may have filled the arena since; then the first call only brings another one.
   const count = connection.fill(base, true) || connection.fill(base, true);
-  receiver._keepLast(base, base + count * STRIDE);
+  keepLast(receiver, base, base + count * STRIDE);
   receiver._arena = before;
   receiver._fetched = fetched;
 }

@@ -33,7 +33,8 @@ const { FastBuffer, toArrayBuffer } = require('./buffers');
 const { beginDelivery, endDelivery } = require('./outbox');
 const { BINARY_TYPES, EMPTY_BUFFER, kUntracked, kWebSocket } = require('./constants');
 const { failure, throwLater } = require('./failure');
-const { areLost, fetchAll, owned, place } = require('./items');
+const { areLost, owned, place } = require('./items');
+const { keepRest, restore } = require('./pending-items');
 const { defineLimits, limitError, limitsOf } = require('./receiver-limits');
 const { setTimeout } = require('./timers');
 
@@ -211,75 +212,10 @@ class Receiver extends Writable {
     }
   }
 
-  /**
-   * Keeps descriptors that others would write over. What was kept before comes behind them.
-   *
-   * @param {number} at where in the inbox
-   * @param {number} end
-   * @param {number} stopped how decoding has stopped behind them
-   * @param {boolean} [isInput] whether they describe input of a native connection
-   */
-  _keep(at, end, stopped, isInput = true) {
-    const { _arena: arena, _fetched: fetched, _pending: next } = this;
-    // Most often it is one compressed frame, for which an array of its own is several times as small as a view.
-    const items =
-      end - at === STRIDE
-        ? [cells[at], cells[at + 1], cells[at + 2], cells[at + 3]]
-        : cells.slice(at, end);
-    const all = isInput ? fetchAll(items, arena, fetched) : fetched;
-    this._pending = { items, stopped, fetched: all, next };
-  }
-
-  /**
-   * Keeps what is left when a listener has thrown. If a listener has given the memory away in which that lies, it is lost, so
-   * the connection ends.
-   */
-  _keepRest(memory, at, end, stopped, isInput) {
-    if (!areLost(cells, at, end, memory)) {
-      this._keep(at, end, stopped, isInput);
-      return;
-    }
-    this._lose();
-  }
-
   /** Something cannot be told. Nor is what comes behind that gap. */
   _lose() {
     if (this._connection !== null) this._connection.discard();
     this[kWebSocket]?._socket.destroy();
-  }
-
-  /** As {@link _keep}, but behind what was kept before. */
-  _keepLast(at, end) {
-    const before = this._pending;
-    this._pending = null;
-    this._keep(at, end, MORE);
-    if (before === null) return;
-    let last = before;
-    while (last.next !== null) last = last.next;
-    last.next = this._pending;
-    this._pending = before;
-  }
-
-  /**
-   * Puts descriptors that were kept into the inbox again.
-   *
-   * @param {number} base where in the inbox
-   * @param {boolean} single whether to keep all but one
-   * @returns {number} how many there are
-   */
-  _restore(base, single) {
-    let { items, stopped } = this._pending;
-    const { fetched, next } = this._pending;
-    this._fetched = fetched;
-    this._pending = next;
-    if (single && items.length > STRIDE) {
-      this._pending = { items: items.subarray(STRIDE), stopped, fetched, next };
-      items = items.subarray(0, STRIDE);
-    }
-    if (this._pending !== null) stopped = MORE;
-    cells.set(items, base);
-    cells[STOPPED] = stopped;
-    return items.length / STRIDE;
   }
 
   _destroy(error, done) {
@@ -358,7 +294,7 @@ class Receiver extends Writable {
    */
   _decode(base) {
     const single = !this._allowSynchronousEvents;
-    if (this._pending !== null) return this._restore(base, single);
+    if (this._pending !== null) return restore(this, base, single);
     if (this._isInput) {
       if (this._connection !== null) return this._connection.fill(base, single);
       // The connection is gone; this is what it had still read.
@@ -455,7 +391,7 @@ class Receiver extends Writable {
       }
       return true;
     } catch (error) {
-      this._keepRest(memory, at, end, stopped, this._isInput);
+      keepRest(this, memory, at, end, stopped, this._isInput);
       this._goOnLater();
       throw error;
     } finally {
