@@ -210,7 +210,7 @@ impl Driver {
                     .unwrap_or_default(),
             }
         }
-        self.rest();
+        self.stop_spinning();
     }
 
     /// Has the loop not wait before its next turn.
@@ -221,7 +221,7 @@ impl Driver {
     }
 
     /// Lets the loop wait again, if nothing is to be done.
-    fn rest(&self) {
+    fn stop_spinning(&self) {
         let is_nobody_due = self.ready.borrow().is_empty() && self.first.borrow().is_empty();
         if is_nobody_due && !self.is_flush_put_off.get() {
             if let Some(turns) = &*self.turns.borrow() {
@@ -241,7 +241,7 @@ impl Driver {
         if waits {
             self.spin();
         } else {
-            self.rest();
+            self.stop_spinning();
         }
         waits
     }
