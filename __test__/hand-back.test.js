@@ -4,6 +4,7 @@ const assert = require('node:assert/strict');
 const { once } = require('node:events');
 const { describe, test } = require('node:test');
 
+const { runInChild } = require('./support/child');
 const { takeUncaughtExceptions } = require('./support/exceptions');
 const frames = require('./support/frames');
 const { byThread } = require('./support/internals');
@@ -30,6 +31,11 @@ function mixedStream(mask) {
 
 const LARGE = Buffer.alloc(300_000);
 for (let i = 0; i < LARGE.length; i++) LARGE[i] = i * 7 + (i >> 8);
+
+/** Some turns of the loop, in which what has arrived is read. */
+async function turns() {
+  for (let i = 0; i < 10; i++) await new Promise(setImmediate);
+}
 
 /** A few small messages around one that is read into memory of its own. */
 function largeStream(mask) {
@@ -261,17 +267,72 @@ describe('Whoever uses the socket of a WebSocket that has something to deliver',
   }
 });
 
+describe('A WebSocket that fails after its socket was handed back', () => {
+  test('keeps nothing alive', async (t) => {
+    const { code, stdout, stderr } = await runInChild(t, (WebSocket) => {
+      const perMessageDeflate = { threshold: 0 };
+      const options = { host: '127.0.0.1', perMessageDeflate, port: 0 };
+      const wss = new WebSocket.Server(options, () => {
+        const client = new WebSocket(`ws://127.0.0.1:${wss.address().port}`, { perMessageDeflate });
+        client.on('error', () => {});
+        client.on('open', () => {
+          client.send('first');
+          for (let i = 0; i < 3; i++) client.send('x'.repeat(10));
+          client.send('last', () => client._socket.write(Buffer.from([255, 255, 255])));
+        });
+      });
+      wss.on('connection', (ws) => {
+        ws.on('error', () => {});
+        ws.once('message', () => setImmediate(() => ws._socket?.cork()));
+        setTimeout(() => {
+          for (const each of wss.clients) each.terminate();
+          wss.close();
+        }, 100);
+        ws.on('close', () => console.log('closed'));
+      });
+    });
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout, 'closed\n');
+  });
+});
+
 describe('A paused WebSocket that has read enough', () => {
+  const MOMENTS = {
+    'before the turn in which': [(ws) => ws._socket.uncork(), turns, (ws) => ws.resume()],
+    'in the turn in which': [(ws) => ws._socket.uncork(), (ws) => ws.resume()],
+    'right after': [(ws) => ws.resume(), (ws) => ws._socket.uncork()]
+  };
+
+  for (const [when, steps] of Object.entries(MOMENTS)) {
+    test(`gets the rest if its socket is handed back ${when} it is resumed`, async (t) => {
+      const { client, server } = await openPair(t);
+      client.pause();
+      server.send('x'.repeat(300_000));
+      server.send('last');
+      await turns();
+      const received = [];
+      client.on('message', (data) => received.push(data.length));
+      for (const step of steps) {
+        if (step === turns) await turns();
+        else step(client);
+      }
+      while (received.length < 2) await new Promise(setImmediate);
+      server.close();
+      await once(client, 'close');
+      assert.deepEqual(received, [300_000, 4]);
+    });
+  }
+
   test('reads no more when its socket is handed back', { skip: byThread }, async (t) => {
     const { client, server } = await openPair(t);
     client.pause();
     const before = client._socket.bytesRead;
     server.send('x'.repeat(200_000));
     while (client._socket.bytesRead < before + 65536) await new Promise(setImmediate);
-    for (let i = 0; i < 10; i++) await new Promise(setImmediate);
+    await turns();
     const { bytesRead } = client._socket;
     client._socket.uncork();
-    for (let i = 0; i < 10; i++) await new Promise(setImmediate);
+    await turns();
     assert.equal(client._socket.bytesRead, bytesRead);
   });
 });

@@ -5,6 +5,7 @@
  */
 
 const assert = require('node:assert/strict');
+const { randomBytes } = require('node:crypto');
 const { once } = require('node:events');
 const { describe, test } = require('node:test');
 
@@ -13,8 +14,8 @@ const { runInChild } = require('./support/child.js');
 const frames = require('./support/frames.js');
 const { isCollected } = require('./support/gc.js');
 const { isOxws, lib } = require('./support/internals.js');
-const { openPair, openServer } = require('./support/pair.js');
-const { connectRaw } = require('./support/raw-peer.js');
+const { openPair, openServer, turn } = require('./support/pair.js');
+const { connectRaw, handshakeRequest, openToRawPeer } = require('./support/raw-peer.js');
 const { withDeflate } = require('./support/receiver-errors.js');
 const { writeChunk } = require('./support/receiver-feed.js');
 
@@ -72,6 +73,80 @@ describe('A compressor that fails', { skip }, () => {
     ]);
     for (const told of [error, ...results]) assert.equal(told.message, 'a defect');
     assert.equal(await closed, 1006);
+  });
+});
+
+describe('A connection that fails', { skip }, () => {
+  const FRAMES = {
+    'at a frame': frames.frame({ opcode: 3, payload: 'x', mask: true }),
+    'at a large message': frames.frame({
+      opcode: 1,
+      payload: Buffer.alloc(200_000, 0xff),
+      mask: true
+    }),
+    'at a compressed message': frames.frame({
+      opcode: 1,
+      payload: Buffer.alloc(100, 0xff),
+      mask: true,
+      rsv1: true
+    })
+  };
+
+  for (const [where, bytes] of Object.entries(FRAMES)) {
+    test(`${where} gives back what receives`, async (t) => {
+      const { server, socket } = await openToRawPeer(t, { perMessageDeflate: true });
+      const { _id: id } = server._receiver;
+      const { releaseReceiver } = lib('native');
+      const released = t.mock.method(lib('native'), 'releaseReceiver', releaseReceiver);
+      const failed = once(server, 'error');
+      const closed = new Promise((resolve) => server.on('close', resolve));
+      socket.write(bytes);
+      await failed;
+      socket.destroy();
+      await closed;
+      await turn();
+      const ids = released.mock.calls.map((call) => call.arguments[0]);
+      assert.ok(ids.includes(id));
+    });
+  }
+
+  test('is closed also when its listener of the error throws', async (t) => {
+    const headers = { 'Sec-WebSocket-Extensions': 'permessage-deflate' };
+    const payload = randomBytes(40_000);
+    payload[0] = 0xff;
+    const frame = frames.frame({ opcode: 2, payload, mask: true, rsv1: true });
+    const env = {
+      TEST_FRAME: frame.toString('base64'),
+      TEST_REQUEST: handshakeRequest({ headers })
+    };
+    const { code, stderr, stdout } = await runInChild(t, main, { env });
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(stdout.trim().split('\n').sort(), ['closed with 1006', 'thrown']);
+
+    function main(WebSocketInChild) {
+      const net = require('node:net');
+      const options = { host: '127.0.0.1', perMessageDeflate: true, port: 0 };
+      const wss = new WebSocketInChild.Server(options, () => {
+        const socket = net.connect(wss.address().port, '127.0.0.1');
+        socket.on('error', () => {});
+        socket.write(Buffer.from(process.env.TEST_REQUEST, 'latin1'));
+        // While that is being decompressed it is gone.
+        socket.once('data', () => {
+          const frame = Buffer.from(process.env.TEST_FRAME, 'base64');
+          socket.write(frame, () => socket.resetAndDestroy());
+        });
+      });
+      process.on('uncaughtException', ({ message }) => console.log(message));
+      wss.on('connection', (ws) => {
+        ws.on('error', () => {
+          throw new Error('thrown');
+        });
+        ws.on('close', (closeCode) => {
+          console.log('closed with', closeCode);
+          wss.close();
+        });
+      });
+    }
   });
 });
 

@@ -141,7 +141,13 @@ function receiverOnError(error) {
     drainAway(websocket._socket);
     websocket.close(error[kStatusCode]);
   }
-  emitError(websocket, error);
+  try {
+    emitError(websocket, error);
+  } catch (thrown) {
+    if (!this.listeners('error').includes(receiverOnFinish)) throw thrown;
+    // It must not keep the WebSocket from being closed.
+    throwLater(thrown);
+  }
 }
 
 /** The last thing the receiver does after its socket has closed. */

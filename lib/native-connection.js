@@ -353,6 +353,11 @@ class NativeConnection {
     }
   }
 
+  /** The receiver will not say that it is done. */
+  receiverFailed() {
+    if (this.isLeaving) nextTick(() => this.leaveWhenIdle());
+  }
+
   /** A part of the backlog was written, or all of it: as in Node, `'drain'` comes before the callbacks. */
   onProgress(isAll) {
     const { outbox, socket } = this;

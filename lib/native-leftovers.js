@@ -116,9 +116,14 @@ function flowOn({ socket }) {
 /** Has Node read a socket that was handed back, unless the stream has enough. */
 function readOn(socket) {
   const { _handle: handle } = socket;
-  if (!handle || handle.reading || socket.readableLength >= socket.readableHighWaterMark) return;
-  handle.reading = true;
-  handle.readStart();
+  if (!handle || handle.reading) return;
+  if (socket.readableLength < socket.readableHighWaterMark) {
+    handle.reading = true;
+    handle.readStart();
+  } else {
+    // It asks for more when it has passed that on, but not while it believes that it waits for some.
+    socket._readableState.reading = false;
+  }
 }
 
 /** The connection is being destroyed: what has arrived before is kept for those who would hear of it. */

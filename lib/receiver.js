@@ -219,8 +219,8 @@ class Receiver extends Writable {
   }
 
   _destroy(error, done) {
-    // The chunk at hand is delivered to its end nevertheless.
-    if (this._done === null && !this._isInput) this._release();
+    // The chunk at hand is delivered to its end nevertheless, if it has one.
+    if (this._done === null && (!this._isInput || this._errored)) this._release();
     done(error);
   }
 
@@ -494,6 +494,7 @@ class Receiver extends Writable {
     this._done = null;
     if (this.destroyed) this._release();
     done(error);
+    if (this._connection !== null) this._connection.receiverFailed();
     return false;
   }
 
