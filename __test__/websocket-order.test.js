@@ -237,7 +237,7 @@ describe('messages of different connections', () => {
     client.on('message', (data) => log.push([String(data), turns]));
     client.on('close', (code) => log.push([code, turns]));
     await turn();
-    for (let i = 0; i < 20; i++) {
+    for (let i = 0; i <= 20; i++) {
       turns = 0;
       client.send(`message ${i}`);
       while (log.length === i) {
@@ -245,19 +245,20 @@ describe('messages of different connections', () => {
         turns++;
       }
     }
+    // A thread that has come to the first one finishes with it.
     assert.deepStrictEqual(
-      log,
-      Array.from({ length: 20 }, (_, i) => [`message ${i}`, 1])
+      log.splice(0).slice(1),
+      Array.from({ length: 20 }, (_, i) => [`message ${i + 1}`, 1])
     );
 
     turns = 0;
     server.send('last');
     server.terminate();
-    while (log.length < 22) {
+    while (log.length < 2) {
       await turn();
       turns++;
     }
-    assert.deepStrictEqual(log.slice(20), [
+    assert.deepStrictEqual(log, [
       ['last', 0],
       [1006, 2]
     ]);
