@@ -146,9 +146,12 @@ fn hang_in<'a>(call: &Call<'a>) -> Outcome<Option<&'a Driver>> {
     let Some(library) = (unsafe { Library::find(event_loop.cast()) }) else {
         return Ok(None);
     };
+    let high_water = call.size(6)?;
     let pump = match call.size(5)?.min(MOST_THREADS) {
         0 => Hub::start(environment, &library).map(|hub| (None, Some(hub))),
-        count => Pool::start(environment, &library, count).map(|pool| (Some(pool), None)),
+        count => {
+            Pool::start(environment, &library, count, high_water).map(|pool| (Some(pool), None))
+        }
     };
     let pump = pump.map_err(|error| failed(&error))?;
 
@@ -163,7 +166,6 @@ fn hang_in<'a>(call: &Call<'a>) -> Outcome<Option<&'a Driver>> {
         drop(unsafe { Rc::from_raw(data) });
         return Ok(None);
     }
-    let high_water = call.size(6)?;
     let driver = environment
         .transport
         .driver

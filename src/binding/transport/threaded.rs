@@ -16,7 +16,7 @@ use super::link::{Link, Pump};
 use super::tell::{EOF, ERROR, WRITABLE, WRITE_ERROR};
 use crate::binding::environment::Environment;
 use crate::reactor::readiness::Ready;
-use crate::reactor::threads::{Batch, Ending, Progress, Pumped, Remote, Threads};
+use crate::reactor::threads::{Batch, Ending, Habits, Progress, Pumped, Remote, Threads};
 use crate::reactor::uv::{self, Bell, Handle, Library};
 use crate::reactor::{are_readable, Connection, Input, CHUNK};
 
@@ -53,6 +53,7 @@ impl Pool {
         environment: &Rc<Environment>,
         library: &Rc<Library>,
         count: usize,
+        high_water: usize,
     ) -> io::Result<Self> {
         let environment = Rc::clone(environment);
         let handle = Handle::woken(library, Listener { environment })?;
@@ -61,9 +62,11 @@ impl Pool {
         let bell = unsafe { handle.bell() };
         // SAFETY: it is dropped with this, before `handle` is.
         let own_bell = unsafe { handle.bell() };
-        let threads = Threads::start(count, library.takes_hanging_up_for_end(), move || {
-            bell.ring()
-        })?;
+        let habits = Habits {
+            resets_are_ends: library.takes_hanging_up_for_end(),
+            enough: high_water,
+        };
+        let threads = Threads::start(count, habits, move || bell.ring())?;
         let batches = (0..threads.count()).map(|_| Batch::default()).collect();
         Ok(Self {
             threads,

@@ -36,26 +36,34 @@ pub enum Pumped {
     Nothing,
 }
 
+/// What Node's sockets do here, which depends on its version.
+#[derive(Debug, Clone, Copy)]
+pub struct Habits {
+    /// Whether a connection that is reset before what was read of it is taken ends as if it had ended well.
+    pub resets_are_ends: bool,
+    /// With so many bytes a stream that is paused has enough.
+    pub enough: usize,
+}
+
 /// A set of I/O threads. They end when it is dropped.
 pub struct Threads {
     workers: Vec<(Arc<Worker>, Option<JoinHandle<()>>)>,
     ready: Arc<Ready>,
-    resets_are_ends: bool,
+    habits: Habits,
 }
 
 impl Threads {
-    /// Starts `count` threads. `bell` is called on one of them, or on the thread that uses this, when there is news. If
-    /// `resets_are_ends`, a connection that is reset before what was read of it is taken ends as if it had ended well.
+    /// Starts `count` threads. `bell` is called on one of them, or on the thread that uses this, when there is news.
     pub fn start(
         count: usize,
-        resets_are_ends: bool,
+        habits: Habits,
         bell: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let ready = Arc::new(Ready::new(bell));
         let mut threads = Self {
             workers: Vec::with_capacity(count),
             ready,
-            resets_are_ends,
+            habits,
         };
         for index in 0..count.max(1) {
             let (worker, poll) = Worker::new(Arc::clone(&threads.ready))?;
@@ -94,16 +102,7 @@ impl Threads {
         let ready = Arc::clone(&self.ready);
         let worker = self.workers.get(self.thread_of(id));
         let worker = worker.map_or_else(Weak::new, |(it, _)| Arc::downgrade(it));
-        let resets_are_ends = self.resets_are_ends;
-        let remote = Remote::new(
-            id,
-            serial,
-            masked,
-            resets_are_ends,
-            connection,
-            ready,
-            worker,
-        );
+        let remote = Remote::new(id, serial, masked, self.habits, connection, ready, worker);
         let remote = Arc::new(remote);
         if let Some(descriptor) = remote.descriptor() {
             if let Err(error) = self.worker(id).open(&remote, descriptor) {

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::ready::Ready;
 use super::worker::Worker;
+use super::Habits;
 use crate::reactor::{readiness, Connection, LastCopy, Read, CHUNK};
 
 /// How much of one connection is read ahead of the thread that uses it.
 const READ_AHEAD: usize = 256 * 1024;
 /// So much of a connection is read, if nothing of it is held, whatever is held of others. They may be paused for long,
-/// and it must not wait for them. While it is paused itself no more than this is read ahead, as by a stream of Node's,
-/// so that it is noticed when the peer is gone.
+/// and it must not wait for them.
 pub(super) const A_LITTLE: usize = 16 * 1024;
 
 /// A connection between two threads.
@@ -24,8 +24,7 @@ pub struct Remote {
     pub serial: u64,
     /// Whether what is handed over for it is to be masked.
     pub masked: bool,
-    /// See [`super::Threads::start`].
-    resets_are_ends: bool,
+    habits: Habits,
     ready: Arc<Ready>,
     /// The thread that has it.
     worker: Weak<Worker>,
@@ -91,7 +90,7 @@ impl Remote {
         id: usize,
         serial: u64,
         masked: bool,
-        resets_are_ends: bool,
+        habits: Habits,
         connection: Connection,
         ready: Arc<Ready>,
         worker: Weak<Worker>,
@@ -100,7 +99,7 @@ impl Remote {
             id,
             serial,
             masked,
-            resets_are_ends,
+            habits,
             ready,
             worker,
             state: Mutex::new(State {
@@ -213,7 +212,7 @@ impl Remote {
             return (readiness::Ready::NOTHING, false);
         };
         let (reads, writes) = (connection.wants_to_read(), connection.wants_to_write());
-        let has_enough = state.arrived.len() >= state.enough();
+        let has_enough = state.arrived.len() >= state.enough(self.habits);
         state.is_stalled |= has_enough;
         let wanted = readiness::Ready {
             read: reads && !has_enough,
@@ -310,7 +309,7 @@ impl Remote {
         loop {
             let mut guard = self.state();
             let state = &mut *guard;
-            let enough = state.enough();
+            let enough = state.enough(self.habits);
             let Some(connection) = &mut state.connection else {
                 return Reading::Done(false);
             };
@@ -365,7 +364,7 @@ impl Remote {
                 Read::Nothing => return Reading::Done(state.list(has_news)),
                 // What was read ahead of a paused connection, Node had read before the reset.
                 Read::Failed
-                    if self.resets_are_ends
+                    if self.habits.resets_are_ends
                         && !state.arrived.is_empty()
                         && (has_news || !is_paused) =>
                 {
@@ -487,12 +486,13 @@ impl State {
         }
     }
 
-    /// When so much waits to be taken, no more is read.
-    fn enough(&self) -> usize {
+    /// When so much waits to be taken, no more is read. While the connection is paused that is as much as a stream of Node's
+    /// reads ahead, so that it is noticed when the peer is gone.
+    fn enough(&self, habits: Habits) -> usize {
         let is_paused = self.connection.as_ref().is_some_and(|it| it.paused);
         match (is_paused, self.is_stopped) {
             (false, _) => READ_AHEAD,
-            (true, false) => A_LITTLE.saturating_sub(self.ahead),
+            (true, false) => habits.enough.saturating_sub(self.ahead),
             (true, true) => 0,
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::ready::MOST_HELD;
 use super::remote::A_LITTLE;
-use super::{Batch, Ending, Remote, Threads};
+use super::{Batch, Ending, Habits, Remote, Threads};
 use crate::reactor::{Connection, LastCopy, CHUNK};
 
 /// Threads and what hears their bell.
@@ -24,7 +24,15 @@ impl Rig {
     fn new(count: usize) -> Self {
         let (ring, rings) = channel();
         let bell = move || ring.send(()).unwrap_or_default();
-        let threads = Threads::start(count, true, bell).unwrap();
+        let threads = Threads::start(
+            count,
+            Habits {
+                resets_are_ends: true,
+                enough: A_LITTLE,
+            },
+            bell,
+        )
+        .unwrap();
         Self { threads, rings }
     }
 
