@@ -274,7 +274,8 @@ impl Input {
         self.between_chunks = true;
     }
 
-    /// Adds a chunk behind those that were put aside, as all that is here must have been. `flows` says whether the socket would pass it on.
+    /// Adds a chunk behind those that were put aside, as all that is here must have been. `flows` says whether the socket
+    /// would pass it on.
     pub fn append(&mut self, more: &[u8], flows: bool) {
         self.is_fresh = false;
         let Bytes::Aside(bytes) = &mut self.bytes else {
