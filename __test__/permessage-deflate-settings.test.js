@@ -35,11 +35,11 @@ function compressed(zlibDeflateOptions) {
 }
 
 describe('The size of what is compressed', { skip }, () => {
-  test('depends on memLevel, and on level', async () => {
-    for (const name of ['memLevel', 'level']) {
+  test('depends on level, and on memLevel', async () => {
+    for (const [name, others] of Object.entries({ level: {}, memLevel: { level: 6 } })) {
       const sizes = [];
       for (const value of [1, 9]) {
-        const data = await compressed({ [name]: value });
+        const data = await compressed({ [name]: value, ...others });
         assert.equal(frames.inflate(data).toString(), text);
         sizes.push(data.length);
       }
@@ -47,16 +47,23 @@ describe('The size of what is compressed', { skip }, () => {
     }
   });
 
-  test('is that of level 3 and memLevel 6 where nothing is set', async () => {
+  test('is that of level 3, whatever memLevel is, where no level is set', async () => {
     const unset = await compressed(undefined);
-    for (const same of [{}, { level: 3 }, { memLevel: 6 }, { level: 3, memLevel: 6 }]) {
+    assert.equal(frames.inflate(unset).toString(), text);
+    for (const same of [{}, { level: 3 }, { memLevel: 1 }, { level: 3, memLevel: 9 }]) {
       assert.ok(unset.equals(await compressed(same)), JSON.stringify(same));
     }
     for (const level of [0, 1, 2, 4, 5, 6, 9]) {
       assert.notEqual((await compressed({ level })).length, unset.length, `level ${level}`);
     }
+  });
+
+  test('is that of memLevel 6 at other levels, where no memLevel is set', async () => {
+    const unset = await compressed({ level: 6 });
+    assert.ok(unset.equals(await compressed({ level: 6, memLevel: 6 })));
     for (const memLevel of [1, 5, 7, 8, 9]) {
-      assert.notEqual((await compressed({ memLevel })).length, unset.length, `memory ${memLevel}`);
+      const { length } = await compressed({ level: 6, memLevel });
+      assert.notEqual(length, unset.length, `memory ${memLevel}`);
     }
   });
 });

@@ -5,11 +5,11 @@ const { whileOpen } = require('./open-connections');
 const { clearInterval, setInterval } = require('./timers');
 
 /*
- * Which compressed connections keep their zlib states, and which only what is needed to make them anew.
+ * Which compressed connections keep their states, and which only what is needed to make them anew.
  */
 
 /**
- * This many connections keep their zlib states, some 340 KiB each. The others keep only the text that their contexts
+ * This many connections keep their states, 60 to 340 KiB each. The others keep only the text that their contexts
  * consist of; making the states anew from it takes about 10 µs.
  */
 const MOST_AWAKE = 80;

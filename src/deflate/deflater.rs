@@ -3,6 +3,7 @@
 use zlib_rs::{Deflate, DeflateFlush};
 
 use super::byte_run::deflate_run;
+use super::compressor::Compressor;
 use super::error::DeflateError;
 use super::history::History;
 use super::pool::{Pool, Settings};
@@ -13,7 +14,7 @@ use super::{advance, window_size, MESSAGE_TAIL};
 pub struct DeflateOptions {
     /// 0 to 9 as zlib knows them, or -1 for no wish; see [`UNSET_LEVEL`].
     pub level: i32,
-    /// 1 to 9, or 0 for no wish; see [`UNSET_MEM_LEVEL`].
+    /// 1 to 9, or 0 for no wish; see [`UNSET_MEM_LEVEL`]. It is no matter at [`OWN_LEVEL`].
     pub mem_level: i32,
     /// 0 default, 1 filtered, 2 Huffman only, 3 run lengths, 4 fixed codes.
     pub strategy: i32,
@@ -41,21 +42,34 @@ impl Default for DeflateOptions {
 const KEPT_TEXT: usize = 8 * 1024;
 
 /// The level where nobody sets one. zlib's default, 6, looks at up to 128 places for each match, all over a window of
-/// 32 KiB for each connection: it takes up to three times as long, for output that is mostly 4 to 16 % smaller (figures in
+/// 32 KiB for each connection: it takes up to six times as long, for output that is mostly 2 to 16 % smaller (figures in
 /// `docs/measurements.md`).
-const UNSET_LEVEL: i32 = 3;
+const UNSET_LEVEL: i32 = OWN_LEVEL;
 
-/// The memory level where nobody sets one. zlib-rs clears all the room for a block's symbols with each message: 48 KiB at
-/// Node's default, 8, and 12 KiB at 6, which is as much as a message of some 30 KiB fills.
+/// The level at which [`Compressor`] does the work: what zlib-rs compresses as well as this takes it longer.
+const OWN_LEVEL: i32 = 3;
+
+/// The memory level where nobody sets one. zlib-rs clears all the room for a block's symbols with each message:
+/// 48 KiB at Node's default, 8, and 12 KiB at 6, which is as much as a message of some 30 KiB fills.
 const UNSET_MEM_LEVEL: i32 = 6;
+
+/// What compresses for one connection, while it is needed.
+enum Lent {
+    /// Our own.
+    Own(Box<Compressor>),
+    /// zlib's, and what it was built with.
+    Zlib(Settings, Deflate),
+}
 
 /// The compressing half of one connection.
 pub struct Deflater {
-    settings: Settings,
+    /// What zlib's compressor is built with, where our own is not the one.
+    zlib: Option<Settings>,
+    /// How far back matches may lie.
+    window: usize,
     no_context_takeover: bool,
     pool: Pool,
-    /// The zlib state, while one is needed, and what it was built with.
-    compressor: Option<(Settings, Deflate)>,
+    compressor: Option<Lent>,
     /// With context takeover: the plain text that a later message may refer to.
     history: History,
     in_message: bool,
@@ -64,25 +78,29 @@ pub struct Deflater {
 impl Deflater {
     /// A compressor that allocates nothing before its first message.
     pub fn new(options: DeflateOptions, no_context_takeover: bool, pool: &Pool) -> Self {
+        let window_bits = options.window_bits.clamp(8, 15);
+        let level = match options.level {
+            -1 => UNSET_LEVEL,
+            // Level 1 of zlib-rs knows zlib's fixed codes only, and makes noise and plain text longer than they are. Its level
+            // 2 compresses as zlib's level 1.
+            1 => 2,
+            level => level.clamp(0, 9),
+        };
         let settings = Settings {
-            level: match options.level {
-                -1 => UNSET_LEVEL,
-                // Level 1 of zlib-rs knows zlib's fixed codes only, and makes noise and plain text longer than they
-                // are. Its level 2 compresses as zlib's level 1.
-                1 => 2,
-                level => level.clamp(0, 9),
-            },
+            level,
             mem_level: match options.mem_level {
                 0 => UNSET_MEM_LEVEL,
                 mem_level => mem_level.clamp(1, 9),
             },
             strategy: options.strategy.clamp(0, 4),
-            window_bits: options.window_bits.clamp(9, 15),
+            window_bits: window_bits.max(9),
         };
         let dictionary = options.dictionary.unwrap_or_default();
-        let kept = window_size(settings.window_bits).min(KEPT_TEXT.max(dictionary.len()));
+        let window = window_size(window_bits);
+        let kept = window.min(KEPT_TEXT.max(dictionary.len()));
         Self {
-            settings,
+            zlib: (level != OWN_LEVEL || settings.strategy != 0).then_some(settings),
+            window,
             no_context_takeover,
             pool: pool.clone(),
             compressor: None,
@@ -111,14 +129,21 @@ impl Deflater {
                 self.history.record(input);
             }
         } else {
-            let (settings, mut compressor) = self.take_compressor(input.len(), fin)?;
+            let mut compressor = self.take_compressor(input.len(), fin)?;
             let start = out.len();
-            if let Err(error) = compress(&self.pool, &mut compressor, input, out) {
+            let result = match &mut compressor {
+                Lent::Own(compressor) => compressor
+                    .compress(input, self.window, out, || !self.pool.is_closed())
+                    .then_some(())
+                    .ok_or(UNWANTED),
+                Lent::Zlib(_, compressor) => compress(&self.pool, compressor, input, out),
+            };
+            self.compressor = Some(compressor);
+            if let Err(error) = result {
                 out.truncate(start);
-                self.pool.give_compressor(settings, compressor);
+                self.release();
                 return Err(error);
             }
-            self.compressor = Some((settings, compressor));
             if !self.no_context_takeover {
                 self.history.record(input);
             }
@@ -154,7 +179,8 @@ impl Deflater {
     #[cfg(test)]
     pub fn memory(&self) -> usize {
         let compressor = match &self.compressor {
-            Some((settings, _)) => settings.memory(),
+            Some(Lent::Own(compressor)) => compressor.memory(),
+            Some(Lent::Zlib(settings, _)) => settings.memory(),
             None => 0,
         };
         self.history.memory().saturating_add(compressor)
@@ -163,41 +189,48 @@ impl Deflater {
     /// Whether nothing was compressed in this context, by a compressor that looks for matches.
     fn is_at_start(&self) -> bool {
         let (older, newer) = self.history.parts();
-        let looks_for_matches = self.settings.level > 0 && self.settings.strategy == 0;
+        let looks_for_matches = self
+            .zlib
+            .is_none_or(|settings| settings.level != 0 && settings.strategy == 0);
         self.compressor.is_none() && older.is_empty() && newer.is_empty() && looks_for_matches
     }
 
-    fn take_compressor(
-        &mut self,
-        length: usize,
-        fin: bool,
-    ) -> Result<(Settings, Deflate), DeflateError> {
+    fn take_compressor(&mut self, length: usize, fin: bool) -> Result<Lent, DeflateError> {
         if let Some(compressor) = self.compressor.take() {
             return Ok(compressor);
         }
         let (older, newer) = self.history.parts();
+        let known = [older, newer].into_iter().filter(|text| !text.is_empty());
+        let Some(settings) = self.zlib else {
+            let mut compressor = self.pool.take_compressor();
+            for text in known {
+                compressor.remember(text, self.window);
+            }
+            return Ok(Lent::Own(compressor));
+        };
         let stands_alone = self.no_context_takeover && fin && older.is_empty();
         let settings = if stands_alone {
-            self.settings.for_single_message(length)
+            settings.for_single_message(length)
         } else {
-            self.settings
+            settings
         };
-        let mut compressor = self.pool.take_compressor(settings);
-        for text in [older, newer] {
-            if text.is_empty() {
-                continue;
-            }
+        let mut compressor = self.pool.take_zlib_compressor(settings);
+        for text in known {
             if let Err(error) = compressor.set_dictionary(text) {
-                self.pool.give_compressor(settings, compressor);
+                self.pool.give_zlib_compressor(settings, compressor);
                 return Err(failed(error));
             }
         }
-        Ok((settings, compressor))
+        Ok(Lent::Zlib(settings, compressor))
     }
 
     fn release(&mut self) {
-        if let Some((settings, compressor)) = self.compressor.take() {
-            self.pool.give_compressor(settings, compressor);
+        match self.compressor.take() {
+            Some(Lent::Own(compressor)) => self.pool.give_compressor(compressor),
+            Some(Lent::Zlib(settings, compressor)) => {
+                self.pool.give_zlib_compressor(settings, compressor);
+            }
+            None => {}
         }
     }
 }
@@ -213,7 +246,11 @@ const OVERHEAD: usize = 64;
 /// The most room zlib gets at once: Node's chunk size.
 const MAX_ROOM: usize = 16 * 1024;
 
-/// Compresses everything and flushes to a byte boundary.
+const UNWANTED: DeflateError = DeflateError {
+    message: "nobody wants the result any more",
+};
+
+/// Compresses everything with zlib and flushes to a byte boundary.
 fn compress(
     pool: &Pool,
     compressor: &mut Deflate,
@@ -242,9 +279,7 @@ fn compress(
             return Ok(());
         }
         if pool.is_closed() {
-            return Err(DeflateError {
-                message: "nobody wants the result any more",
-            });
+            return Err(UNWANTED);
         }
         room = MAX_ROOM;
     }

@@ -12,7 +12,9 @@ use super::budget::Budget;
 use super::error::InflateError;
 use super::history::History;
 use super::huffman::{Code, Huffman, InvalidLengths};
-use super::symbols::{DISTANCES, END_OF_BLOCK, FIRST_LENGTH, LENGTHS, LONGEST_MATCH};
+use super::symbols::{
+    CODE_LENGTHS, CODE_LENGTHS_ORDER, DISTANCES, END_OF_BLOCK, FIRST_LENGTH, LENGTHS, LONGEST_MATCH,
+};
 use super::MESSAGE_TAIL;
 
 /// After so many steps it is seen whether somebody still wants the result. They take about a millisecond.
@@ -331,18 +333,14 @@ impl Exact {
     }
 
     fn read_lengths_of_lengths(&mut self, call: &mut Call) -> Step<()> {
-        /// Which symbol each of the lengths belongs to.
-        const ORDER: [usize; 19] = [
-            16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
-        ];
         let [wanted, ..] = self.sizes;
         while self.lengths_of_lengths.len() < wanted {
             self.need(3, call)?;
             let length = self.take_byte(3);
             self.lengths_of_lengths.push(length);
         }
-        let mut lengths = [0_u8; ORDER.len()];
-        for (symbol, length) in ORDER.into_iter().zip(&self.lengths_of_lengths) {
+        let mut lengths = [0_u8; CODE_LENGTHS];
+        for (symbol, length) in CODE_LENGTHS_ORDER.into_iter().zip(&self.lengths_of_lengths) {
             if let Some(place) = lengths.get_mut(symbol) {
                 *place = *length;
             }

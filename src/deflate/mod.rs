@@ -3,10 +3,11 @@
 //! Nothing here knows about sockets, clocks or Node. Frames' payloads go in, payloads come out:
 //!
 //! - [`params`](self::params) decides which offer is accepted and on which terms,
-//! - [`Deflater`] compresses the frames of outgoing messages,
+//! - [`Deflater`] compresses the frames of outgoing messages: where nobody sets a level with a compressor for small messages
+//!   (`compressor`), otherwise with zlib-rs,
 //! - [`Inflater`] decompresses the frames of incoming messages: with zlib-rs, and those that go wrong, or may with a small
 //!   window, as exactly as Node's zlib (`exact`),
-//! - [`Pool`] lends both of them the big zlib states, so that an idle connection owns none.
+//! - [`Pool`] lends both of them the big states, so that an idle connection owns none.
 #![forbid(unsafe_code)]
 #![deny(
     clippy::unwrap_used,
@@ -20,6 +21,7 @@
 mod begun;
 mod budget;
 mod byte_run;
+mod compressor;
 mod deflater;
 mod error;
 mod exact;

@@ -1,8 +1,8 @@
-//! zlib states, shared by all connections of one environment.
+//! Compressors and decompressors, shared by all connections of one environment.
 //!
-//! A compressor weighs about 290 KiB, 370 with Node's memory level, and a decompressor 48 KiB. A connection needs one only
-//! while it works on a message (or, with context takeover, until it falls asleep), so a handful of states serves any number
-//! of connections.
+//! A compressor of zlib's weighs about 290 KiB, 370 with Node's memory level, our own 10 to 170, and a decompressor 48. A
+//! connection needs one only while it works on a message (or, with context takeover, until it falls asleep), so a handful of
+//! states serves any number of connections.
 //!
 //! What was allocated once is kept while it may be needed again: making a state takes longer than compressing a small
 //! message. What is given up goes back to the system (`memory.rs`).
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use zlib_rs::{Deflate, DeflateConfig, Inflate, Strategy};
 
+use super::compressor::Compressor;
 #[cfg(test)]
 use super::window_size;
 
@@ -30,7 +31,8 @@ pub struct Pool {
 
 #[derive(Default)]
 struct Shelves {
-    compressors: Shelf<(Settings, Deflate)>,
+    compressors: Shelf<Box<Compressor>>,
+    zlib_compressors: Shelf<(Settings, Deflate)>,
     decompressors: Shelf<Inflate>,
 }
 
@@ -81,7 +83,7 @@ impl<T> Shelf<T> {
     }
 }
 
-/// The parameters a compressor is built with, each within zlib's bounds.
+/// The parameters a compressor of zlib's is built with, each within zlib's bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) level: i32,
@@ -130,7 +132,7 @@ impl Settings {
         }
     }
 
-    /// What a compressor with these settings allocates: the window twice, the chains, zlib-rs's hash table of
+    /// What zlib-rs allocates with these settings: the window twice, the chains, zlib-rs's hash table of
     /// fixed size, and four plus three bytes for each buffered symbol.
     #[cfg(test)]
     pub(super) fn memory(self) -> usize {
@@ -167,10 +169,29 @@ impl Pool {
     }
 
     /// Lends a compressor at the start of a stream.
-    pub(super) fn take_compressor(&self, settings: Settings) -> Deflate {
+    pub(super) fn take_compressor(&self) -> Box<Compressor> {
+        let found = self.shelves().compressors.take(|_| true);
+        match found {
+            Some(mut compressor) => {
+                compressor.reset();
+                compressor
+            }
+            None => Box::new(Compressor::new()),
+        }
+    }
+
+    /// Takes a compressor back, whatever state it is in.
+    pub(super) fn give_compressor(&self, compressor: Box<Compressor>) {
+        let surplus = self.shelves().compressors.give(compressor);
+        // Freed after the lock is released.
+        drop(surplus);
+    }
+
+    /// Lends a compressor of zlib's at the start of a stream.
+    pub(super) fn take_zlib_compressor(&self, settings: Settings) -> Deflate {
         let found = self
             .shelves()
-            .compressors
+            .zlib_compressors
             .take(|(theirs, _)| *theirs == settings);
         match found {
             Some((_, mut compressor)) => {
@@ -181,10 +202,9 @@ impl Pool {
         }
     }
 
-    /// Takes a compressor back, whatever state it is in.
-    pub(super) fn give_compressor(&self, settings: Settings, compressor: Deflate) {
-        let surplus = self.shelves().compressors.give((settings, compressor));
-        // Freed after the lock is released.
+    /// Takes a compressor of zlib's back, whatever state it is in.
+    pub(super) fn give_zlib_compressor(&self, settings: Settings, compressor: Deflate) {
+        let surplus = self.shelves().zlib_compressors.give((settings, compressor));
         drop(surplus);
     }
 
@@ -210,7 +230,11 @@ impl Pool {
     /// Frees half of the idle states that were not needed since the last call.
     pub fn trim(&self) {
         let mut shelves = self.shelves();
-        let unused = (shelves.compressors.trim(), shelves.decompressors.trim());
+        let unused = (
+            shelves.compressors.trim(),
+            shelves.zlib_compressors.trim(),
+            shelves.decompressors.trim(),
+        );
         drop(shelves);
         // Freed after the lock is released.
         drop(unused);
@@ -221,6 +245,7 @@ impl Pool {
         let mut shelves = self.shelves();
         let unused = (
             std::mem::take(&mut shelves.compressors.idle),
+            std::mem::take(&mut shelves.zlib_compressors.idle),
             std::mem::take(&mut shelves.decompressors.idle),
         );
         drop(shelves);

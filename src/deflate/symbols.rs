@@ -73,3 +73,10 @@ pub(super) const DISTANCES: [(usize, u32); 30] = [
     (16385, 13),
     (24577, 13),
 ];
+
+/// How many symbols there are for the lengths of codes.
+pub(super) const CODE_LENGTHS: usize = 19;
+/// The order in which a block says how long their own codes are.
+pub(super) const CODE_LENGTHS_ORDER: [usize; CODE_LENGTHS] = [
+    16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
+];

@@ -10,6 +10,7 @@
 
 mod as_node;
 mod bounds;
+mod compressor;
 mod exact;
 mod huffman;
 mod memory;
