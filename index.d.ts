@@ -324,7 +324,7 @@ declare namespace WebSocket {
     serverMaxWindowBits?: number | undefined;
     /** The client's window, as a power of two: 8 to 15. By default a client leaves it to the server, up to 15. */
     clientMaxWindowBits?: number | undefined;
-    /** As for `node:zlib`; `level` (default: 3), `memLevel` (not at 3), `strategy` and `dictionary` have an effect. */
+    /** As for `node:zlib`; `level` (default: 3), `memLevel` (default: 8, or 6), `strategy`, `dictionary` have an effect. */
     zlibDeflateOptions?:
       | {
           flush?: number | undefined;

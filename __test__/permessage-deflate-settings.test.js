@@ -6,6 +6,7 @@
  */
 
 const assert = require('node:assert/strict');
+const { randomBytes } = require('node:crypto');
 const { describe, test } = require('node:test');
 
 const { PerMessageDeflate } = require('./support/package.js');
@@ -21,25 +22,25 @@ const text = Array.from({ length: 20_000 }, (_, i) => {
   return `{"id":${i},"value":${value * value},"tag":"${'abcdefgh'[value % 8].repeat(value % 5)}"}\n`;
 }).join('');
 
-/** What a compressor with these options makes of the text. */
-function compressed(zlibDeflateOptions) {
+/** What a compressor with these options makes of the data. */
+function compressed(zlibDeflateOptions, data = text) {
   const deflate = new PerMessageDeflate({ zlibDeflateOptions });
   deflate.accept([{}]);
   return new Promise((resolve, reject) => {
-    deflate.compress(text, true, (error, data) => {
+    deflate.compress(data, true, (error, result) => {
       deflate.cleanup();
       if (error) reject(error);
-      else resolve(data);
+      else resolve(result);
     });
   });
 }
 
 describe('The size of what is compressed', { skip }, () => {
-  test('depends on level, and on memLevel', async () => {
-    for (const [name, others] of Object.entries({ level: {}, memLevel: { level: 6 } })) {
+  test('depends on memLevel, and on level', async () => {
+    for (const name of ['memLevel', 'level']) {
       const sizes = [];
       for (const value of [1, 9]) {
-        const data = await compressed({ [name]: value, ...others });
+        const data = await compressed({ [name]: value });
         assert.equal(frames.inflate(data).toString(), text);
         sizes.push(data.length);
       }
@@ -47,14 +48,17 @@ describe('The size of what is compressed', { skip }, () => {
     }
   });
 
-  test('is that of level 3, whatever memLevel is, where no level is set', async () => {
+  test('is that of level 3 and memLevel 8 where nothing is set', async () => {
     const unset = await compressed(undefined);
     assert.equal(frames.inflate(unset).toString(), text);
-    for (const same of [{}, { level: 3 }, { memLevel: 1 }, { level: 3, memLevel: 9 }]) {
+    for (const same of [{}, { level: 3 }, { memLevel: 8 }, { level: 3, memLevel: 8 }]) {
       assert.ok(unset.equals(await compressed(same)), JSON.stringify(same));
     }
     for (const level of [0, 1, 2, 4, 5, 6, 9]) {
       assert.notEqual((await compressed({ level })).length, unset.length, `level ${level}`);
+    }
+    for (const memLevel of [1, 4]) {
+      assert.notEqual((await compressed({ memLevel })).length, unset.length, `memory ${memLevel}`);
     }
   });
 
@@ -64,6 +68,17 @@ describe('The size of what is compressed', { skip }, () => {
     for (const memLevel of [1, 5, 7, 8, 9]) {
       const { length } = await compressed({ level: 6, memLevel });
       assert.notEqual(length, unset.length, `memory ${memLevel}`);
+    }
+  });
+
+  test('of noise is that of zlib, which depends on memLevel', async () => {
+    for (const length of [1, 100, 1000, 10_000]) {
+      const noise = randomBytes(length);
+      for (const memLevel of [1, 4, undefined, 8, 9]) {
+        const options = memLevel && { memLevel };
+        const wanted = frames.deflate(noise, options).length;
+        assert.equal((await compressed(options, noise)).length, wanted, `${length}, ${memLevel}`);
+      }
     }
   });
 });

@@ -10,7 +10,7 @@ const { clearInterval, setInterval } = require('./timers');
 
 /**
  * This many connections keep their states, 60 to 340 KiB each. The others keep only the text that their contexts
- * consist of; making the states anew from it takes about 10 µs.
+ * consist of; making the states anew from it takes about 5 µs.
  */
 const MOST_AWAKE = 80;
 

@@ -3,7 +3,7 @@
 use zlib_rs::{Deflate, DeflateFlush};
 
 use super::byte_run::deflate_run;
-use super::compressor::Compressor;
+use super::compressor::{Bounds, Compressor};
 use super::error::DeflateError;
 use super::history::History;
 use super::pool::{Pool, Settings};
@@ -14,7 +14,7 @@ use super::{advance, window_size, MESSAGE_TAIL};
 pub struct DeflateOptions {
     /// 0 to 9 as zlib knows them, or -1 for no wish; see [`UNSET_LEVEL`].
     pub level: i32,
-    /// 1 to 9, or 0 for no wish; see [`UNSET_MEM_LEVEL`]. It is no matter at [`OWN_LEVEL`].
+    /// 1 to 9, or 0 for no wish; see [`OWN_MEM_LEVEL`] and [`UNSET_MEM_LEVEL`].
     pub mem_level: i32,
     /// 0 default, 1 filtered, 2 Huffman only, 3 run lengths, 4 fixed codes.
     pub strategy: i32,
@@ -49,7 +49,10 @@ const UNSET_LEVEL: i32 = OWN_LEVEL;
 /// The level at which [`Compressor`] does the work: what zlib-rs compresses as well as this takes it longer.
 const OWN_LEVEL: i32 = 3;
 
-/// The memory level where nobody sets one. zlib-rs clears all the room for a block's symbols with each message:
+/// The memory level of our own where nobody sets one, which is zlib's. It allocates what it needs.
+const OWN_MEM_LEVEL: i32 = 8;
+
+/// The memory level of zlib-rs where nobody sets one. It clears all the room for a block's symbols with each message:
 /// 48 KiB at Node's default, 8, and 12 KiB at 6, which is as much as a message of some 30 KiB fills.
 const UNSET_MEM_LEVEL: i32 = 6;
 
@@ -65,8 +68,8 @@ enum Lent {
 pub struct Deflater {
     /// What zlib's compressor is built with, where our own is not the one.
     zlib: Option<Settings>,
-    /// How far back matches may lie.
-    window: usize,
+    /// What our own keeps to.
+    bounds: Bounds,
     no_context_takeover: bool,
     pool: Pool,
     compressor: Option<Lent>,
@@ -86,21 +89,26 @@ impl Deflater {
             1 => 2,
             level => level.clamp(0, 9),
         };
+        let mem_level = match options.mem_level {
+            0 if level == OWN_LEVEL => OWN_MEM_LEVEL,
+            0 => UNSET_MEM_LEVEL,
+            mem_level => mem_level.clamp(1, 9),
+        };
         let settings = Settings {
             level,
-            mem_level: match options.mem_level {
-                0 => UNSET_MEM_LEVEL,
-                mem_level => mem_level.clamp(1, 9),
-            },
+            mem_level,
             strategy: options.strategy.clamp(0, 4),
             window_bits: window_bits.max(9),
         };
         let dictionary = options.dictionary.unwrap_or_default();
-        let window = window_size(window_bits);
-        let kept = window.min(KEPT_TEXT.max(dictionary.len()));
+        let bounds = Bounds {
+            window: window_size(window_bits),
+            tokens: tokens_of_block(mem_level),
+        };
+        let kept = bounds.window.min(KEPT_TEXT.max(dictionary.len()));
         Self {
             zlib: (level != OWN_LEVEL || settings.strategy != 0).then_some(settings),
-            window,
+            bounds,
             no_context_takeover,
             pool: pool.clone(),
             compressor: None,
@@ -133,7 +141,7 @@ impl Deflater {
             let start = out.len();
             let result = match &mut compressor {
                 Lent::Own(compressor) => compressor
-                    .compress(input, self.window, out, || !self.pool.is_closed())
+                    .compress(input, self.bounds, out, || !self.pool.is_closed())
                     .then_some(())
                     .ok_or(UNWANTED),
                 Lent::Zlib(_, compressor) => compress(&self.pool, compressor, input, out),
@@ -204,7 +212,7 @@ impl Deflater {
         let Some(settings) = self.zlib else {
             let mut compressor = self.pool.take_compressor();
             for text in known {
-                compressor.remember(text, self.window);
+                compressor.remember(text, self.bounds.window);
             }
             return Ok(Lent::Own(compressor));
         };
@@ -239,6 +247,13 @@ impl Drop for Deflater {
     fn drop(&mut self) {
         self.release();
     }
+}
+
+/// How many symbols zlib collects for a block with this memory level. A text that cannot be compressed becomes as long as
+/// its stored blocks make it, which a peer notices whose `maxPayload` is no larger.
+fn tokens_of_block(mem_level: i32) -> usize {
+    let bits = u32::try_from(mem_level.saturating_add(6)).unwrap_or_default();
+    1_usize.wrapping_shl(bits).saturating_sub(1)
 }
 
 /// What headers and the flush marker add to a text, generously.

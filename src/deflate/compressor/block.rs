@@ -7,9 +7,6 @@ use super::codes::{Codes, LONGEST_CODE};
 use super::table::Table;
 use crate::deflate::symbols::{DISTANCES, END_OF_BLOCK, FIRST_LENGTH, LENGTHS};
 
-/// So many literals and matches one block holds: those of zlib with the memory level 6.
-const MOST_TOKENS: usize = 4096;
-
 /// How many symbols there are for literals and lengths, with the last two, which stand for nothing but have a fixed code.
 const SYMBOLS: usize = FIRST_LENGTH + LENGTHS.len() + 2;
 
@@ -77,6 +74,8 @@ pub(super) struct Block {
     tokens: Vec<Token>,
     symbols: [u16; SYMBOLS],
     distances: [u16; DISTANCES.len()],
+    /// How long the text is.
+    length: usize,
 }
 
 impl Block {
@@ -85,11 +84,8 @@ impl Block {
             tokens: Vec::new(),
             symbols: [0; SYMBOLS],
             distances: [0; DISTANCES.len()],
+            length: 0,
         }
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.tokens.len() >= MOST_TOKENS
     }
 
     /// Adds a byte as it is.
@@ -99,11 +95,13 @@ impl Block {
             *count = count.wrapping_add(1);
         }
         self.tokens.push(Token(byte.into()));
+        self.length = self.length.wrapping_add(1);
     }
 
     /// Adds a repetition of 3 to 258 bytes that lie 1 to 32,768 bytes back.
     #[inline(always)]
     pub(super) fn repetition(&mut self, length: usize, distance: usize) {
+        self.length = self.length.wrapping_add(length);
         let length = u32::try_from(length).unwrap_or_default().wrapping_sub(3);
         let distance = u32::try_from(distance).unwrap_or_default();
         let symbol = length_part(length).symbol;
@@ -117,12 +115,8 @@ impl Block {
         self.tokens.push(Token(distance.wrapping_shl(8) | length));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
-    }
-
-    /// How many tokens there are.
-    pub(super) fn length(&self) -> usize {
+    /// How many literals and repetitions there are.
+    pub(super) fn tokens(&self) -> usize {
         self.tokens.len()
     }
 
@@ -130,17 +124,20 @@ impl Block {
         self.tokens.clear();
         self.symbols = [0; SYMBOLS];
         self.distances = [0; DISTANCES.len()];
+        self.length = 0;
     }
 
-    /// Writes the block, which is not the last one, and forgets it. The text is what was said; a long one of which little is
-    /// to be said may be missing.
-    pub(super) fn write(&mut self, text: Option<&[u8]>, bits: &mut BitWriter) {
+    /// Writes the block, which is not the last one, and forgets it. The end of `all` is its text, unless that is too
+    /// long to be stored in any case, or is forgotten.
+    pub(super) fn write(&mut self, all: &[u8], bits: &mut BitWriter) {
         if let Some(count) = self.symbols.get_mut(END_OF_BLOCK) {
             *count = 1;
         }
         let (symbols, distances) = &*FIXED;
         let fixed = self.body(symbols, distances);
-        let text = text.filter(|text| text.len() <= LONGEST_STORED);
+        let start = all.len().checked_sub(self.length);
+        let text = start.filter(|_| self.length <= LONGEST_STORED);
+        let text = text.and_then(|start| all.get(start..));
         let stored = text.map_or(u32::MAX, |text| stored_bits(text.len(), bits));
         let stored = stored.saturating_sub(self.extra_bits());
         let own = self.is_worth_a_table(fixed).then(|| {

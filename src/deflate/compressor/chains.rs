@@ -1,5 +1,7 @@
 //! Where in a text the same four bytes occurred before.
 
+use std::mem;
+
 use crate::deflate::symbols::LONGEST_MATCH;
 
 /// So many places have a chain of their own, as many bits as that is.
@@ -27,11 +29,26 @@ pub(super) struct Match {
     pub(super) distance: usize,
 }
 
+/// For each hash of four bytes the last place where they begin.
+struct Heads([u16; HEADS]);
+
+impl Heads {
+    /// Puts a place at the head of its chain, and says which was there.
+    #[inline(always)]
+    fn replace(&mut self, bytes: [u8; HASHED], at: u16) -> u16 {
+        let hash = u32::from_le_bytes(bytes)
+            .wrapping_mul(0x9e37_79b1)
+            .wrapping_shr(u32::BITS - HEADS_BITS);
+        let head = usize::try_from(hash).map_or(None, |hash| self.0.get_mut(hash));
+        head.map_or(0, |head| mem::replace(head, at))
+    }
+}
+
 /// For each hash of four bytes the places where they begin, the last one first.
 ///
 /// Place 0 stands for none, so that the first byte of a text begins no match. It does not in zlib either.
 pub(super) struct Chains {
-    heads: [u16; HEADS],
+    heads: Heads,
     /// For each place of the text the one before it in its chain.
     links: Vec<u16>,
     /// The places before this one were entered, or passed over.
@@ -41,7 +58,7 @@ pub(super) struct Chains {
 impl Chains {
     pub(super) fn new() -> Self {
         Self {
-            heads: [0; HEADS],
+            heads: Heads([0; HEADS]),
             links: Vec::new(),
             entered: 0,
         }
@@ -49,7 +66,7 @@ impl Chains {
 
     /// Forgets all places.
     pub(super) fn clear(&mut self) {
-        self.heads.fill(0);
+        self.heads.0.fill(0);
         self.links.clear();
         self.entered = 0;
     }
@@ -65,33 +82,30 @@ impl Chains {
         self.entered = self.entered.max(end);
     }
 
-    /// Makes room for a text of this length, and enters those places before `end` that were not.
+    /// Makes room for a text of this length, and enters those places before `end` that were not, as far as four bytes follow
+    /// them.
     pub(super) fn enter_until(&mut self, end: usize, text: &[u8]) {
         self.links.resize(text.len(), 0);
-        let first = self.entered;
-        let places = text.get(first..).unwrap_or_default().windows(HASHED);
-        let count = end.saturating_sub(first);
-        for (at, bytes) in (first..).zip(places).take(count) {
-            if let [a, b, c, d] = *bytes {
-                self.enter(at, u32::from_le_bytes([a, b, c, d]));
+        let range = self.entered..end.max(self.entered);
+        let places = text.get(range.start..).unwrap_or_default().windows(HASHED);
+        let links = self.links.get_mut(range).unwrap_or_default();
+        let mut at = u16::try_from(self.entered).unwrap_or_default();
+        for (link, bytes) in links.iter_mut().zip(places) {
+            if let Some(bytes) = bytes.first_chunk() {
+                *link = self.heads.replace(*bytes, at);
             }
+            at = at.wrapping_add(1);
         }
+        self.entered = at.into();
     }
 
     /// Enters a place that follows the last one, and says which was the last one in its chain.
     #[inline(always)]
-    fn enter(&mut self, at: usize, bytes: u32) -> u16 {
+    fn enter(&mut self, at: usize, bytes: [u8; HASHED]) -> u16 {
         self.entered = at.wrapping_add(1);
-        let hash = bytes
-            .wrapping_mul(0x9e37_79b1)
-            .wrapping_shr(u32::BITS - HEADS_BITS);
-        let hash = usize::try_from(hash).unwrap_or_default();
-        let Some(head) = self.heads.get_mut(hash) else {
-            return 0;
-        };
-        let before = *head;
-        *head = u16::try_from(at).unwrap_or_default();
-        if let Some(link) = self.links.get_mut(at) {
+        let at = u16::try_from(at).unwrap_or_default();
+        let before = self.heads.replace(bytes, at);
+        if let Some(link) = self.links.get_mut(usize::from(at)) {
             *link = before;
         }
         before
@@ -107,8 +121,7 @@ impl Chains {
         longer_than: usize,
     ) -> Option<Match> {
         let rest = text.get(at..)?;
-        let bytes = u32::from_le_bytes(*rest.first_chunk()?);
-        let mut place = usize::from(self.enter(at, bytes));
+        let mut place = usize::from(self.enter(at, *rest.first_chunk()?));
         let here = rest.get(..LONGEST_MATCH).unwrap_or(rest);
         let mut length = longer_than.max(HASHED - 1);
         // A longer match ends with these bytes, or goes on behind them.
@@ -143,7 +156,7 @@ impl Chains {
         self.links.drain(..count.min(self.links.len()));
         self.entered = self.entered.saturating_sub(count);
         let count = u16::try_from(count).unwrap_or(u16::MAX);
-        for places in [self.heads.as_mut_slice(), &mut self.links] {
+        for places in [self.heads.0.as_mut_slice(), &mut self.links] {
             for place in places {
                 *place = place.saturating_sub(count);
             }

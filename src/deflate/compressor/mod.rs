@@ -35,6 +35,15 @@ const LEAST_REACH: usize = 16 * 1024;
 const PATIENCE: usize = 128;
 const MOST_SKIPPED: usize = 16;
 
+/// What the options and the other side allow.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// Nothing is repeated from further back than this.
+    pub(super) window: usize,
+    /// How many literals and repetitions a block holds.
+    pub(super) tokens: usize,
+}
+
 /// How hard to look for matches. Figures are in `docs/measurements.md`.
 struct Effort {
     /// At how many places each time.
@@ -98,22 +107,26 @@ impl Compressor {
 
     /// Appends a text as blocks, and an empty stored one, so that what follows begins with a new byte.
     ///
-    /// Nothing is repeated from further back than the window is long. Between pieces `goes_on` tells whether to go on; says
-    /// whether it did.
+    /// Between pieces `goes_on` tells whether to go on; says whether it did.
     pub(super) fn compress(
         &mut self,
         text: &[u8],
-        window: usize,
+        bounds: Bounds,
         out: &mut Vec<u8>,
         goes_on: impl Fn() -> bool,
     ) -> bool {
-        self.reach_for(text.len().saturating_mul(MESSAGES_IN_REACH), window);
+        self.reach_for(text.len().saturating_mul(MESSAGES_IN_REACH), bounds.window);
         let mut bits = BitWriter::new(out);
         let mut pieces = text.chunks(PIECE).peekable();
         while let Some(piece) = pieces.next() {
             let start = self.append(piece);
-            self.compress_from(start, pieces.peek().is_none(), &mut bits);
-            if pieces.peek().is_some() && !goes_on() {
+            self.compress_from(start, bounds.tokens, &mut bits);
+            let is_last = pieces.peek().is_none();
+            let few = if is_last { 0 } else { FEW_TOKENS };
+            if self.block.tokens() > few {
+                self.block.write(&self.text, &mut bits);
+            }
+            if !is_last && !goes_on() {
                 return false;
             }
         }
@@ -153,38 +166,38 @@ impl Compressor {
         start
     }
 
-    /// Compresses the text from here on. A block with few tokens goes on with the next piece, if there is one.
-    fn compress_from(&mut self, start: usize, is_last: bool, bits: &mut BitWriter) {
+    /// Compresses the text from here on, but for what is the last block so far.
+    fn compress_from(&mut self, start: usize, most_tokens: usize, bits: &mut BitWriter) {
         let Self {
             text,
             reach,
             chains,
             block,
         } = self;
-        // Where the block's text begins, unless that was in an earlier piece.
-        let mut begun = block.is_empty().then_some(start);
         let mut at = start;
         let effort = Effort::for_length(text.len().saturating_sub(start));
         let search = Search {
             reach: *reach,
             places: effort.places,
         };
-        let mut last_match = start;
-        while at < text.len() {
-            match chains.find(at, text, search, 0) {
+        let (mut last_match, mut next_search) = (start, start);
+        while let Some(byte) = text.get(at) {
+            let is_passed_over = at < next_search;
+            let found = if is_passed_over {
+                None
+            } else {
+                chains.find(at, text, search, 0)
+            };
+            match found {
                 None => {
                     // The longer there was no match, the less there is to be hoped for.
                     let since = at.wrapping_sub(last_match) / PATIENCE;
-                    let next = at
-                        .wrapping_add(since.clamp(1, MOST_SKIPPED))
-                        .min(text.len());
-                    for byte in text.get(at..next).unwrap_or_default() {
-                        block.literal(*byte);
+                    if !is_passed_over && since > 1 {
+                        next_search = at.wrapping_add(since.min(MOST_SKIPPED));
+                        chains.pass_over(next_search.min(text.len()));
                     }
-                    if since > 1 {
-                        chains.pass_over(next);
-                    }
-                    at = next;
+                    block.literal(*byte);
+                    at = at.wrapping_add(1);
                 }
                 Some(mut found) => {
                     // A longer match that begins one later is the better one.
@@ -202,13 +215,9 @@ impl Compressor {
                     last_match = at;
                 }
             }
-            if block.is_full() {
-                block.write(begun.and_then(|begun| text.get(begun..at)), bits);
-                begun = Some(at);
+            if block.tokens() >= most_tokens {
+                block.write(text.get(..at).unwrap_or_default(), bits);
             }
-        }
-        if is_last && !block.is_empty() || block.length() > FEW_TOKENS {
-            block.write(begun.and_then(|begun| text.get(begun..at)), bits);
         }
     }
 
