@@ -4,7 +4,7 @@ use std::mem;
 
 use crate::deflate::symbols::LONGEST_MATCH;
 
-/// So many places have a chain of their own, as many bits as that is.
+/// How many bits a hash has. Each hash has a chain of places.
 const HEADS_BITS: u32 = 12;
 const HEADS: usize = 1 << HEADS_BITS;
 
@@ -51,7 +51,7 @@ pub(super) struct Chains {
     heads: Heads,
     /// For each place of the text the one before it in its chain.
     links: Vec<u16>,
-    /// The places before this one were entered, or passed over.
+    /// The places before this one were entered.
     entered: usize,
 }
 
@@ -77,16 +77,11 @@ impl Chains {
         self.links.reserve_exact(more);
     }
 
-    /// Leaves out the places before this one.
-    pub(super) fn pass_over(&mut self, end: usize) {
-        self.entered = self.entered.max(end);
-    }
-
     /// Makes room for a text of this length, and enters those places before `end` that were not, as far as four bytes follow
     /// them.
     pub(super) fn enter_until(&mut self, end: usize, text: &[u8]) {
         self.links.resize(text.len(), 0);
-        let range = self.entered..end.max(self.entered);
+        let range = self.entered..end.min(text.len()).max(self.entered);
         let places = text.get(range.start..).unwrap_or_default().windows(HASHED);
         let links = self.links.get_mut(range).unwrap_or_default();
         let mut at = u16::try_from(self.entered).unwrap_or_default();

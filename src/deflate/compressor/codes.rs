@@ -128,7 +128,7 @@ fn symbol_of(used: &u32) -> usize {
 
 /// How many leaves of Huffman's tree over these counts, two or more and the smallest first, lie so deep.
 fn leaves_by_depth(used: &[u32]) -> [u16; DEEPEST] {
-    /// Twice as many as a code has symbols is enough.
+    /// There is one less of them than there are symbols, 288 at most.
     const MOST: usize = 288;
     // The nodes above leaves, in the order they are made, which is that of their counts.
     let (mut sums, mut parents) = ([0_u32; MOST], [0_u16; MOST]);

@@ -1,4 +1,4 @@
-//! Compression where nobody sets a level.
+//! Compression at the level of which it is the default.
 //!
 //! zlib-rs is made for long streams: with each message it clears tables for a whole window and looks at every place of the
 //! text twice. Here all grows with the text. Matches are looked for at a few places (`chains`), what was found is a block
@@ -22,7 +22,8 @@ use super::MESSAGE_TAIL;
 
 /// So much text is compressed at once. It becomes one block or more.
 const PIECE: usize = 16 * 1024;
-/// A block with no more tokens than this is not worth an end between two pieces.
+/// A block with no more tokens than this is not worth an end between two pieces, if its text is still there in case that it
+/// has to be stored.
 const FEW_TOKENS: usize = 1024;
 
 /// Matches reach back over so many messages as long as the longest one so far, or over this many bytes, if the window does.
@@ -122,7 +123,11 @@ impl Compressor {
             let start = self.append(piece);
             self.compress_from(start, bounds.tokens, &mut bits);
             let is_last = pieces.peek().is_none();
-            let few = if is_last { 0 } else { FEW_TOKENS };
+            let few = if is_last {
+                0
+            } else {
+                FEW_TOKENS.min(self.reach)
+            };
             if self.block.tokens() > few {
                 self.block.write(&self.text, &mut bits);
             }
@@ -194,14 +199,14 @@ impl Compressor {
                     let since = at.wrapping_sub(last_match) / PATIENCE;
                     if !is_passed_over && since > 1 {
                         next_search = at.wrapping_add(since.min(MOST_SKIPPED));
-                        chains.pass_over(next_search.min(text.len()));
+                        chains.enter_until(next_search, text);
                     }
                     block.literal(*byte);
                     at = at.wrapping_add(1);
                 }
                 Some(mut found) => {
                     // A longer match that begins one later is the better one.
-                    while found.length < effort.good_length {
+                    while found.length < effort.good_length && block.tokens() < most_tokens {
                         let next = at.wrapping_add(1);
                         let Some(longer) = chains.find(next, text, search, found.length) else {
                             break;

@@ -1,6 +1,6 @@
 //! What a connection holds, awake and asleep.
 
-use super::{deflate, deflater, inflate, inflater, json};
+use super::{deflate, deflater, inflate, inflater, json, noise};
 use crate::deflate::pool::MOST_KEPT;
 use crate::deflate::{DeflateOptions, Deflater, InflateOptions, Inflater, Pool};
 
@@ -43,14 +43,24 @@ fn asleep_only_the_text_that_was_seen_is_held() {
 
 #[test]
 fn a_compressor_grows_with_the_text_it_refers_to() {
-    let mut sender = deflater(false);
-    deflate(&mut sender, &json(300, 7), true);
-    let small = sender.memory();
-    for _ in 0..200 {
-        deflate(&mut sender, &json(1000, 7), true);
+    let memory = |mem_level, messages: &[Vec<u8>]| {
+        let options = DeflateOptions {
+            mem_level,
+            ..DeflateOptions::default()
+        };
+        let mut sender = Deflater::new(options, false, &Pool::new());
+        for text in messages {
+            deflate(&mut sender, text, true);
+        }
+        sender.memory()
+    };
+    assert!(memory(0, &[json(300, 7)]) < 12 * 1024);
+    assert!(memory(0, &vec![json(300, 7); 1000]) < 4 * WINDOW);
+    for mem_level in [0, 1, 8, 9] {
+        let long = [vec![0; 16 * 1024], noise(100_000)].concat();
+        let most = memory(mem_level, &[long, noise(100_000), json(100_000, 7)]);
+        assert!(most < 7 * WINDOW + 4 * 1024, "{mem_level}: {most}");
     }
-    let large = sender.memory();
-    assert!(small < WINDOW && large < 6 * WINDOW, "{small}, {large}");
 }
 
 #[test]
@@ -202,9 +212,11 @@ fn the_pool_keeps_no_more_than_may_be_awake() {
     drop(awake(2 * MOST_KEPT, &pool));
     assert_eq!(pool.idle(), (MOST_KEPT, MOST_KEPT));
 
-    // Of other parameters, too.
+    // Of zlib's as well, whatever their parameters.
+    pool.clear();
     for window_bits in 9..15 {
         let options = DeflateOptions {
+            level: 6,
             window_bits,
             ..DeflateOptions::default()
         };
