@@ -1,5 +1,7 @@
 //! Huffman codes as deflate describes them: by the length of each symbol's code.
 
+use super::symbols::fixed_lengths;
+
 /// The longest code.
 const MAX_BITS: usize = 15;
 
@@ -76,15 +78,7 @@ impl Huffman {
 
     /// The code for literals and lengths in blocks that bring none.
     pub(super) fn fixed_lengths() -> Result<Self, InvalidLengths> {
-        let mut lengths = [8_u8; 288];
-        for (symbol, length) in lengths.iter_mut().enumerate() {
-            match symbol {
-                144..=255 => *length = 9,
-                256..=279 => *length = 7,
-                _ => {}
-            }
-        }
-        Self::new(&lengths, false)
+        Self::new(&fixed_lengths(), false)
     }
 
     /// The code for distances in blocks that bring none.

@@ -80,3 +80,19 @@ pub(super) const CODE_LENGTHS: usize = 19;
 pub(super) const CODE_LENGTHS_ORDER: [usize; CODE_LENGTHS] = [
     16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
 ];
+
+/// How many literals and lengths the fixed codes have, the last two of which stand for nothing.
+pub(super) const FIXED_SYMBOLS: usize = 288;
+
+/// How long their codes are in blocks that bring none (RFC 1951, section 3.2.6).
+pub(super) fn fixed_lengths() -> [u8; FIXED_SYMBOLS] {
+    let mut lengths = [8; FIXED_SYMBOLS];
+    for (symbol, length) in lengths.iter_mut().enumerate() {
+        match symbol {
+            144..=255 => *length = 9,
+            256..=279 => *length = 7,
+            _ => {}
+        }
+    }
+    lengths
+}

@@ -5,12 +5,11 @@ use std::sync::LazyLock;
 use super::bits::BitWriter;
 use super::codes::{Codes, LONGEST_CODE};
 use super::table::Table;
-use crate::deflate::symbols::{DISTANCES, END_OF_BLOCK, FIRST_LENGTH, LENGTHS};
+use crate::deflate::symbols::{
+    fixed_lengths, DISTANCES, END_OF_BLOCK, FIRST_LENGTH, FIXED_SYMBOLS, LENGTHS,
+};
 
-/// How many symbols there are for literals and lengths, with the last two, which stand for nothing but have a fixed code.
-const SYMBOLS: usize = FIRST_LENGTH + LENGTHS.len() + 2;
-
-pub(super) type SymbolCodes = Codes<SYMBOLS>;
+pub(super) type SymbolCodes = Codes<FIXED_SYMBOLS>;
 pub(super) type DistanceCodes = Codes<{ DISTANCES.len() }>;
 
 /// The longest text in one stored block.
@@ -72,7 +71,7 @@ fn distance_part(rest: u32) -> Part {
 /// What is to be said of a text.
 pub(super) struct Block {
     tokens: Vec<Token>,
-    symbols: [u16; SYMBOLS],
+    symbols: [u16; FIXED_SYMBOLS],
     distances: [u16; DISTANCES.len()],
     /// How long the text is.
     length: usize,
@@ -82,7 +81,7 @@ impl Block {
     pub(super) fn new() -> Self {
         Self {
             tokens: Vec::new(),
-            symbols: [0; SYMBOLS],
+            symbols: [0; FIXED_SYMBOLS],
             distances: [0; DISTANCES.len()],
             length: 0,
         }
@@ -122,7 +121,7 @@ impl Block {
 
     pub(super) fn clear(&mut self) {
         self.tokens.clear();
-        self.symbols = [0; SYMBOLS];
+        self.symbols = [0; FIXED_SYMBOLS];
         self.distances = [0; DISTANCES.len()];
         self.length = 0;
     }
@@ -220,16 +219,8 @@ impl Block {
 
 /// The codes that need no table (RFC 1951, section 3.2.6).
 static FIXED: LazyLock<(SymbolCodes, DistanceCodes)> = LazyLock::new(|| {
-    let mut symbols = [8; SYMBOLS];
-    for (symbol, length) in symbols.iter_mut().enumerate() {
-        match symbol {
-            144..=255 => *length = 9,
-            256..=279 => *length = 7,
-            _ => {}
-        }
-    }
     let distances = Codes::with_lengths([5; DISTANCES.len()]);
-    (Codes::with_lengths(symbols), distances)
+    (Codes::with_lengths(fixed_lengths()), distances)
 });
 
 /// How many bits a text takes as it is, behind the three bits that say so.
