@@ -4,6 +4,7 @@ const assert = require('node:assert');
 const { once } = require('node:events');
 const { describe, it } = require('node:test');
 
+const WebSocket = require('./support/package.js');
 const { OPCODE, frame, maskedFrame } = require('./support/frames.js');
 const { collect, logEvents, openPair, startClient } = require('./support/pair.js');
 const { openToRawPeer, serveRaw } = require('./support/raw-peer.js');
@@ -228,5 +229,27 @@ describe('the pieces in which TCP delivers', () => {
 
     assert.ok(large.equals(payload));
     assert.strictEqual(String(next), 'next');
+  });
+});
+
+describe('a message of which the end was not read when the connection was terminated', () => {
+  it('is not delivered, though much of it came with the handshake', async (t) => {
+    // The receiver has the first 64 KiB, and the socket the next.
+    const follow = Buffer.concat([
+      frame({ opcode: OPCODE.PING }),
+      frame({ opcode: OPCODE.PONG }),
+      frame({ opcode: OPCODE.BINARY, payload: Buffer.alloc(128 * 1024) })
+    ]);
+    const { url } = await serveRaw(t, { follow });
+    const ws = new WebSocket(url, { allowSynchronousEvents: false });
+    const received = [];
+    ws.on('message', () => received.push('message'));
+    ws.on('ping', () => {
+      received.push('ping');
+      ws.terminate();
+    });
+    ws.on('pong', () => received.push('pong'));
+    await once(ws, 'close');
+    assert.deepEqual(received, ['ping', 'pong']);
   });
 });

@@ -32,8 +32,10 @@ module.exports = {
   POSITION: 0,
   /** Index of whether the native transport needs a new arena. */
   ARENA_USED: 3,
-  /** Index of whether a receiver has not finished with what it was just told. */
+  /** Index of whether a receiver has not finished with what it was just told: 1, or {@link KEPT}. */
   BUSY: 4,
+  /** It was not told, for it has enough. */
+  KEPT: 2,
   /** Index of how decoding stopped: one of the next three. */
   STOPPED: 1,
   USED_UP: 0,

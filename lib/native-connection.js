@@ -9,6 +9,7 @@ const {
   FETCHED,
   ARENA_USED,
   BUSY,
+  KEPT,
   IN_INPUT,
   LENT,
   PLACE_MASK,
@@ -202,6 +203,11 @@ class NativeConnection {
 
   /** @param {number} count how many items are described in the inbox; -1: none yet */
   onInput(count) {
+    if (this.isBehindHead) {
+      this.noteActivity();
+      cells[BUSY] = KEPT;
+      return;
+    }
     if (count > 0) this.secure(cells[TOP], count);
     try {
       this.tellReceiver(count);
@@ -346,6 +352,7 @@ class NativeConnection {
   /** The receiver is done with a chunk, which may have been the input it was told about. */
   chunkDone(wasInput) {
     if (this.receiver._connection === null) return;
+    if (!wasInput) this.isBehindHead = false;
     if (!wasInput && this.receiver._allowSynchronousEvents) native.nativeDescribe(this.id, true);
     if (this.isLeaving) this.leaveWhenIdle();
     else if (!this.isTelling && this.receiver._writableState.length === 0) {
@@ -533,6 +540,8 @@ class NativeConnection {
 Object.assign(NativeConnection.prototype, {
   /** What has arrived and was not told: see `native-leftovers.js`. */
   head: null,
+  /** Whether the receiver is busy with that and takes no more until it is done: the socket keeps what is read. */
+  isBehindHead: false,
   ahead: null,
   late: null,
   /** Whether the byte stream was asked for and reading moves over when the input at hand is used up. */

@@ -37,7 +37,7 @@ function deliverHead(connection) {
   const { head, receiver, socket } = connection;
   if (head === null || connection.isLeaving || socket.isPaused()) return;
   connection.head = null;
-  receiver.write(head);
+  connection.isBehindHead = !receiver.write(head) && receiver._writableState.length > 0;
 }
 
 /** Has what is left flow until the socket is paused. Then it is seen when that closes. */

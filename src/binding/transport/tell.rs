@@ -26,6 +26,8 @@ pub(super) const LEND: i32 = 5;
 const NOT_DESCRIBED: i32 = -1;
 /// Where in the inbox JavaScript says that its receiver has not finished with what it was told.
 const BUSY: usize = 4;
+/// What it says there if the receiver was not told, for it has enough.
+const KEPT: i32 = 2;
 
 impl Driver {
     /// Tells JavaScript about the error that broke the connection, once. Returns whether it is broken.
@@ -128,6 +130,7 @@ impl Driver {
     /// Whether another chunk of the input is to be told right now. If not, what is left of it is put aside.
     fn goes_on(&self, id: usize, is_done: bool) -> bool {
         let goes_on = self.with_input(id, |link, scratch| {
+            let is_kept = mem::take(&mut link.is_kept);
             link.is_busy = !is_done && !link.discards;
             let input = link.input.as_deref();
             if link.discards || (is_done && input.is_none_or(Input::is_used_up)) {
@@ -141,7 +144,9 @@ impl Driver {
             }
             // JavaScript asks for more when it is done.
             input.put_aside(scratch);
-            if !is_done && is_paused == Some(false) {
+            if is_kept {
+                input.wait();
+            } else if !is_done && is_paused == Some(false) {
                 input.receive();
             }
             if is_done && link.resumed {
@@ -163,6 +168,7 @@ impl Driver {
         self.dispatch(id, READ, count);
         let went_on = self.with_link(id, |link| {
             link.is_told = false;
+            link.is_kept = environment.inbox.get(BUSY) == Some(KEPT);
             if mem::take(&mut link.is_due) {
                 self.make_ready(id, link);
             }
