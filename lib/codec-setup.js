@@ -18,6 +18,17 @@ const DEFAULT_WINDOW_BITS = 15;
 /** What was found out last. The next connection most often has the same, and then shares it. */
 let lastSetup = null;
 
+/** Filled anew for each connection, without garbage. */
+const found = {
+  inflateBits: 0,
+  inflateForgets: false,
+  inflateDictionary: EMPTY_BUFFER,
+  deflateBits: 0,
+  deflateForgets: false,
+  deflateDictionary: EMPTY_BUFFER,
+  tuning: 0
+};
+
 /**
  * What the Rust half of an instance is made from. Options that node:zlib refuses must have been checked before they are
  * used; until then it does not matter what is made of them.
@@ -30,16 +41,14 @@ function setupOf({ _isServer: isServer, _options: options, params }) {
   const inflate = options.zlibInflateOptions ?? NO_OPTIONS;
   const ours = isServer ? SERVER : CLIENT;
   const theirs = isServer ? CLIENT : SERVER;
-  const setup = {
-    inflateBits: agreedBits(params[theirs.windowBits]),
-    inflateForgets: !!params[theirs.noTakeover],
-    inflateDictionary: dictionaryOf(inflate),
-    deflateBits: agreedBits(params[ours.windowBits]),
-    deflateForgets: !!params[ours.noTakeover],
-    deflateDictionary: dictionaryOf(deflate),
-    tuning: tuningOf(deflate)
-  };
-  if (!isSame(setup, lastSetup)) lastSetup = setup;
+  found.inflateBits = agreedBits(params[theirs.windowBits]);
+  found.inflateForgets = !!params[theirs.noTakeover];
+  found.inflateDictionary = dictionaryOf(inflate);
+  found.deflateBits = agreedBits(params[ours.windowBits]);
+  found.deflateForgets = !!params[ours.noTakeover];
+  found.deflateDictionary = dictionaryOf(deflate);
+  found.tuning = tuningOf(deflate);
+  if (!isSame(found, lastSetup)) lastSetup = { ...found };
   return lastSetup;
 }
 

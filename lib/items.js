@@ -48,9 +48,12 @@ function fetchAll(items, arena, fetched) {
     const start = items[at + 1] >>> 0;
     const bytes = arena.subarray(start, start + (items[at + 2] >>> 0));
     const isMessage = (items[at] & KIND_MASK) !== COMPRESSED;
-    if (all === fetched) all = [...fetched];
+    const kept = isMessage ? owned(bytes) : Buffer.from(bytes);
     items[at] += (FETCHED - IN_CHUNK) << PLACE_SHIFT;
-    items[at + 1] = all.push(isMessage ? owned(bytes) : Buffer.from(bytes)) - 1;
+    items[at + 1] = all.length;
+    // Most often it is the only one, and what is pushed leaves room for more.
+    if (all === fetched) all = fetched.concat([kept]);
+    else all.push(kept);
   }
   return all;
 }

@@ -17,6 +17,7 @@ const {
   STRIDE,
   TOP
 } = require('./inbox');
+const { noteStores, putStoresBack } = require('./handle-stores');
 const native = require('./native');
 const { takeInput } = require('./native-input');
 const NativeOutbox = require('./native-outbox');
@@ -98,23 +99,7 @@ function dispatch(id, event, detail) {
 }
 
 /**
- * What an `AsyncLocalStorage` stores is a property of the object that listeners run for (before Node 24). That is the
- * socket's handle, as in Node, which must not get another store by being told so again.
- */
-function storesOf(handle) {
-  return Object.getOwnPropertySymbols(handle).map((symbol) => handle[symbol]);
-}
-
-/** Puts them back. What came since comes behind, and has no store then. */
-function putStores(handle, stores) {
-  const symbols = Object.getOwnPropertySymbols(handle);
-  for (let i = 0; i < symbols.length; i++) {
-    if (handle[symbols[i]] !== stores[i]) handle[symbols[i]] = stores[i];
-  }
-}
-
-/**
- * From Node 24 on it is kept elsewhere, and Node accepts connections outside of any context, whatever the context is that
+ * From Node 24 on what an `AsyncLocalStorage` stores is no property of a handle, and Node accepts connections outside of any context, whatever the context is that
  * their handshake is finished in.
  */
 const HAS_FRAMES = parseInt(process.versions.node, 10) >= 24;
@@ -144,7 +129,7 @@ class NativeConnection {
     this.sender = sender;
     this.onData = onData;
     const { _handle: handle } = socket;
-    const stores = storesOf(handle);
+    const stores = noteStores(handle);
     const open = receiver._isServer && HAS_FRAMES ? openOutside : native.nativeOpen;
     this.id = open(
       handle.fd,
@@ -159,7 +144,7 @@ class NativeConnection {
       throw new Error('A hook has destroyed the socket');
     }
     try {
-      putStores(handle, stores);
+      putStoresBack(handle, stores);
       this.outbox = new NativeOutbox(this.id, socket, !receiver._isServer);
     } catch (error) {
       // There may be no memory left. Nobody would be told of what Rust reads.

@@ -220,7 +220,7 @@ for (const name of TAKES_THE_STREAM) {
 for (const name of TAKES_THE_STREAM_FOR) {
   const inherited = Inherited[name];
   defineMethod(name, function (...args) {
-    const [event] = args;
+    const event = args[0];
     // Nobody listens for `'readable'`, or the stream would be back already.
     if (event === 'data' || (name !== 'emit' && (event === 'readable' || event === undefined))) {
       // Listeners that are added together all see what comes next.
@@ -298,7 +298,10 @@ function isWatched(socket) {
   for (let i = 0; i < PASSING.length; i++) {
     if (Inherited[PASSING[i][0]] !== PASSING[i][1]) return true;
   }
-  return WATCHED.some((name) => Object.hasOwn(socket, name) && !isLeftover(socket, name));
+  for (let i = 0; i < WATCHED.length; i++) {
+    if (Object.hasOwn(socket, WATCHED[i]) && !isLeftover(socket, WATCHED[i])) return true;
+  }
+  return false;
 }
 
 /** What Node's HTTP server left is replaced: a socket of which a property is deleted takes a kilobyte more. */

@@ -57,6 +57,9 @@ const REQUIREMENTS = [
   }
 ];
 
+/** Empty lines, of which the first only ends the line before. */
+const END_OF_HEADERS = ['', ''];
+
 const INVALID_PROTOCOLS = { status: 400, message: 'Invalid Sec-WebSocket-Protocol header' };
 const INVALID_EXTENSIONS = {
   status: 400,
@@ -228,9 +231,9 @@ class WebSocketServer extends EventEmitter {
   handleUpgrade(req, socket, head, cb) {
     socket.on('error', destroySocket);
 
-    const unmet = REQUIREMENTS.find(({ isMet }) => !isMet(req));
-    if (unmet) {
-      rejectClient(this, req, socket, unmet.fault);
+    const fault = faultOf(req);
+    if (fault) {
+      rejectClient(this, req, socket, fault);
       return;
     }
 
@@ -264,14 +267,11 @@ class WebSocketServer extends EventEmitter {
       }
     }
 
-    verifyClient(this.options, req, (verified, code, message, headers) => {
-      if (!verified) {
-        refuseUpgrade(socket, code || 401, message, headers);
-        return;
-      }
-
+    if (this.options.verifyClient) {
+      verifyClient(this, extensions, key, protocols, req, socket, head, cb);
+    } else {
       this.completeUpgrade(extensions, key, protocols, req, socket, head, cb);
-    });
+    }
   }
 
   /**
@@ -300,7 +300,8 @@ class WebSocketServer extends EventEmitter {
     if (this._state > RUNNING) return refuseUpgrade(socket, 503);
 
     const websocket = new this.options.WebSocket(null, undefined, this.options);
-    const headers = [
+    // What is pushed leaves room for more, which nothing will come to fill: these lines are concatenated.
+    let headers = [
       'HTTP/1.1 101 Switching Protocols',
       'Upgrade: websocket',
       'Connection: Upgrade',
@@ -309,20 +310,20 @@ class WebSocketServer extends EventEmitter {
 
     const protocol = chooseProtocol(this.options, protocols, req);
     if (protocol) {
-      headers.push(`Sec-WebSocket-Protocol: ${protocol}`);
+      headers = headers.concat([`Sec-WebSocket-Protocol: ${protocol}`]);
       websocket._protocol = protocol;
     }
 
     const perMessageDeflate = extensions[PerMessageDeflate.extensionName];
     if (perMessageDeflate) {
       const answer = this._negotiation.answerWith(perMessageDeflate.params);
-      headers.push(`Sec-WebSocket-Extensions: ${answer}`);
+      headers = headers.concat([`Sec-WebSocket-Extensions: ${answer}`]);
       websocket._extensions = extensions;
     }
 
     this.emit('headers', headers, req);
 
-    socket.write(`${headers.join('\r\n')}\r\n\r\n`);
+    socket.write(headers.concat(END_OF_HEADERS).join('\r\n'));
     socket.removeListener('error', destroySocket);
 
     websocket.setSocket(socket, head, {
@@ -410,6 +411,17 @@ function rejectClient(server, req, socket, { status, message, headers }) {
 
 /**
  * @param {http.IncomingMessage} req
+ * @returns {Fault|undefined} What is wrong with an upgrade request
+ */
+function faultOf(req) {
+  for (const { isMet, fault } of REQUIREMENTS) {
+    if (!isMet(req)) return fault;
+  }
+  return undefined;
+}
+
+/**
+ * @param {http.IncomingMessage} req
  * @returns {number} `NaN` if the header is missing or no number
  */
 function requestedVersion(req) {
@@ -427,19 +439,24 @@ function requestedProtocols(req) {
 }
 
 /**
- * Lets the `verifyClient` option, if there is one, decide about a request: by calling back if it
- * has two parameters, else by what it returns.
+ * Lets the `verifyClient` option decide whether an upgrade is completed: by calling back if it has
+ * two parameters, else by what it returns.
  *
- * @param {Object} options The server's
+ * @param {WebSocketServer} server
+ * @param {Object<string, PerMessageDeflate>} extensions
+ * @param {string} key
+ * @param {Set<string>} protocols
  * @param {http.IncomingMessage} req
- * @param {function(boolean, number=, string=, Object=): void} decide
+ * @param {import('stream').Duplex} socket
+ * @param {Buffer} head
+ * @param {function(WebSocket, http.IncomingMessage): void} cb
  */
-function verifyClient(options, req, decide) {
-  if (!options.verifyClient) {
-    decide(true);
-    return;
-  }
-
+function verifyClient(server, extensions, key, protocols, req, socket, head, cb) {
+  const { options } = server;
+  const decide = (verified, code, message, headers) => {
+    if (verified) server.completeUpgrade(extensions, key, protocols, req, socket, head, cb);
+    else refuseUpgrade(socket, code || 401, message, headers);
+  };
   const originHeader = requestedVersion(req) === 8 ? 'sec-websocket-origin' : 'origin';
   const info = {
     origin: req.headers[originHeader],
