@@ -139,7 +139,7 @@ class Line {
         if (this.first === job) this.settle(job, error, result);
       };
       try {
-        this.workElsewhere(job, (length) => finish(length, done));
+        this.workElsewhere(job, (length) => finish(length, job.inPassing, done));
       } catch (error) {
         nextTick(done, error);
       }
@@ -281,10 +281,10 @@ function work(line, job) {
 }
 
 /** Tells what became of a job that was done elsewhere. */
-function finish(length, done) {
+function finish(length, inPassing, done) {
   let result;
   try {
-    result = takeResult(length, false);
+    result = takeResult(length, inPassing);
   } catch (error) {
     done(error);
     return;

@@ -3,8 +3,10 @@
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Mutex};
 
+use napi::sys;
+
 use super::environment::Environment;
-use super::jobs::{Callback, Completion};
+use super::jobs::Callback;
 use super::raw::{raw_functions, Call, Fault, Outcome, Reply, PANIC};
 use crate::deflate::{DeflateOptions, Deflater, InflateOptions, Inflater};
 use crate::reactor::Failure;
@@ -119,6 +121,7 @@ fn trim_pool(call: &Call) -> Outcome<()> {
     if call.flag(0)? {
         call.environment.pool.clear();
         call.environment.result.replace(Vec::new());
+        call.environment.job_memory.clear();
     } else {
         call.environment.pool.trim();
     }
@@ -198,42 +201,48 @@ fn take_result(call: &Call) -> Outcome<()> {
 
 /// Runs a codec away from this thread, and tells `callback` what `deflate` or `inflate` would have returned.
 fn run_elsewhere<E: Into<Failure>>(
-    callback: Callback,
-    work: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-) -> Completion {
-    let mut result = Vec::new();
-    let outcome = run(&mut result, work);
-    Box::new(move |environment: &Environment| {
-        environment.result.replace(result);
-        let length = outcome_of(environment, outcome);
-        callback.call(environment.env, &[length.reply(environment.env)]);
+    call: &Call,
+    data: &[u8],
+    callback: sys::napi_value,
+    work: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<(), E> + Send + 'static,
+) -> Outcome<()> {
+    let environment = call.environment;
+    let callback = Callback::new(call.env, callback)?;
+    let mut result = environment.job_memory.take();
+    // The copy makes the job independent of what happens to the buffer.
+    let mut input = environment.job_memory.take();
+    input.extend_from_slice(data);
+    environment.jobs.spawn(environment, move || {
+        let outcome = run(&mut result, |result| work(&input, result));
+        Box::new(move |environment: &Environment| {
+            environment.job_memory.give(input);
+            environment
+                .job_memory
+                .give(environment.result.replace(result));
+            let length = outcome_of(environment, outcome);
+            callback.call(environment.env, &[length.reply(environment.env)]);
+        })
     })
 }
 
 /// `deflateOnRuntime(id, data, fin, callback)`: as `deflate`, away from this thread, with `callback(length | -1)`.
 fn deflate_on_runtime(call: &Call) -> Outcome<()> {
     let fin = call.flag(2)?;
-    // SAFETY: as in `deflate`; the copy makes the job independent of what happens to the buffer.
-    let data = unsafe { call.bytes(1)? }.to_vec();
+    // SAFETY: as in `deflate`.
+    let data = unsafe { call.bytes(1)? };
     let deflater = with_codec(call, |codec| Ok(Arc::clone(&codec.deflater)))?;
-    let callback = Callback::new(call.env, call.value(3)?)?;
-    call.environment.jobs.spawn(call.environment, move || {
-        run_elsewhere(callback, |result| {
-            locked(&deflater).deflate(&data, fin, result)
-        })
+    run_elsewhere(call, data, call.value(3)?, move |data, result| {
+        locked(&deflater).deflate(data, fin, result)
     })
 }
 
 /// `inflateBytesOnRuntime(id, data, fin, limit, callback)`: the same for `inflate`.
 fn inflate_on_runtime(call: &Call) -> Outcome<()> {
     let (fin, limit) = (call.flag(2)?, call.size(3)?);
-    // SAFETY: as in `deflate_on_runtime`.
-    let data = unsafe { call.bytes(1)? }.to_vec();
+    // SAFETY: as in `deflate`.
+    let data = unsafe { call.bytes(1)? };
     let inflater = with_codec(call, |codec| Ok(Arc::clone(&codec.inflater)))?;
-    let callback = Callback::new(call.env, call.value(4)?)?;
-    call.environment.jobs.spawn(call.environment, move || {
-        run_elsewhere(callback, |result| {
-            locked(&inflater).inflate(&data, fin, limit as u64, result)
-        })
+    run_elsewhere(call, data, call.value(4)?, move |data, result| {
+        locked(&inflater).inflate(data, fin, limit as u64, result)
     })
 }

@@ -12,7 +12,7 @@ use napi::sys;
 use slab::Slab;
 
 use super::codec::Codec;
-use super::jobs::Jobs;
+use super::jobs::{JobMemory, Jobs};
 use super::receive::STRIDE;
 use super::shared::Shared;
 use super::tracker::Tracked;
@@ -33,6 +33,8 @@ pub struct Environment {
     pub pool: Pool,
     /// Work that was given to the runtime.
     pub jobs: Jobs,
+    /// What jobs work in.
+    pub job_memory: JobMemory,
     /// Where descriptors of items are written for JavaScript to read.
     pub inbox: Shared<i32>,
     /// What a codec made last, until JavaScript copies it out.
@@ -113,6 +115,7 @@ impl Environment {
             codecs: RefCell::new(Slab::new()),
             pool: Pool::default(),
             jobs: Jobs::default(),
+            job_memory: JobMemory::default(),
             inbox: Shared::default(),
             result: RefCell::new(Vec::new()),
             spare: RefCell::new(Vec::new()),

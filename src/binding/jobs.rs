@@ -31,6 +31,37 @@ pub struct Jobs {
     outstanding: Cell<usize>,
 }
 
+/// Memory that jobs have used, for the next ones. Allocated on one thread and freed on another, again and again, it would
+/// take both of them longer than what it holds takes to copy.
+#[derive(Default)]
+pub struct JobMemory(RefCell<Vec<Vec<u8>>>);
+
+impl JobMemory {
+    /// As many as the jobs that are under way by default, each with its data and its result, can use.
+    const MOST: usize = 20;
+    /// In bytes; more is given back.
+    const LARGEST: usize = 64 * 1024;
+
+    /// Gives empty memory away.
+    pub fn take(&self) -> Vec<u8> {
+        self.0.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Keeps memory for another job.
+    pub fn give(&self, mut memory: Vec<u8>) {
+        let mut kept = self.0.borrow_mut();
+        if kept.len() < Self::MOST && (1..=Self::LARGEST).contains(&memory.capacity()) {
+            memory.clear();
+            kept.push(memory);
+        }
+    }
+
+    /// Gives it all back.
+    pub fn clear(&self) {
+        self.0.take();
+    }
+}
+
 /// The wake-up call, which any thread may use.
 struct Wake(sys::napi_threadsafe_function);
 // SAFETY: a thread-safe function is made to be called from any thread. It is released in `Jobs::shut_down`, after
