@@ -99,8 +99,8 @@ function dispatch(id, event, detail) {
 }
 
 /**
- * From Node 24 on what an `AsyncLocalStorage` stores is no property of a handle, and Node accepts connections outside of any context, whatever the context is that
- * their handshake is finished in.
+ * From Node 24 on what an `AsyncLocalStorage` stores is no property of a handle, and Node accepts connections outside of
+ * any context, whatever the context is that their handshake is finished in.
  */
 const HAS_FRAMES = parseInt(process.versions.node, 10) >= 24;
 const outside = HAS_FRAMES ? new AsyncResource('oxws', { requireManualDestroy: true }) : null;

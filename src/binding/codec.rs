@@ -199,19 +199,24 @@ fn take_result(call: &Call) -> Outcome<()> {
     Ok(())
 }
 
+/// A copy of a buffer, which makes a job independent of what happens to it.
+fn input_of(call: &Call, index: usize) -> Outcome<Vec<u8>> {
+    let mut input = call.environment.job_memory.take();
+    // SAFETY: no JavaScript runs while the slice is copied.
+    input.extend_from_slice(unsafe { call.bytes(index)? });
+    Ok(input)
+}
+
 /// Runs a codec away from this thread, and tells `callback` what `deflate` or `inflate` would have returned.
 fn run_elsewhere<E: Into<Failure>>(
     call: &Call,
-    data: &[u8],
+    input: Vec<u8>,
     callback: sys::napi_value,
     work: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<(), E> + Send + 'static,
 ) -> Outcome<()> {
     let environment = call.environment;
     let callback = Callback::new(call.env, callback)?;
     let mut result = environment.job_memory.take();
-    // The copy makes the job independent of what happens to the buffer.
-    let mut input = environment.job_memory.take();
-    input.extend_from_slice(data);
     environment.jobs.spawn(environment, move || {
         let outcome = run(&mut result, |result| work(&input, result));
         Box::new(move |environment: &Environment| {
@@ -228,10 +233,9 @@ fn run_elsewhere<E: Into<Failure>>(
 /// `deflateOnRuntime(id, data, fin, callback)`: as `deflate`, away from this thread, with `callback(length | -1)`.
 fn deflate_on_runtime(call: &Call) -> Outcome<()> {
     let fin = call.flag(2)?;
-    // SAFETY: as in `deflate`.
-    let data = unsafe { call.bytes(1)? };
+    let input = input_of(call, 1)?;
     let deflater = with_codec(call, |codec| Ok(Arc::clone(&codec.deflater)))?;
-    run_elsewhere(call, data, call.value(3)?, move |data, result| {
+    run_elsewhere(call, input, call.value(3)?, move |data, result| {
         locked(&deflater).deflate(data, fin, result)
     })
 }
@@ -239,10 +243,9 @@ fn deflate_on_runtime(call: &Call) -> Outcome<()> {
 /// `inflateBytesOnRuntime(id, data, fin, limit, callback)`: the same for `inflate`.
 fn inflate_on_runtime(call: &Call) -> Outcome<()> {
     let (fin, limit) = (call.flag(2)?, call.size(3)?);
-    // SAFETY: as in `deflate`.
-    let data = unsafe { call.bytes(1)? };
+    let input = input_of(call, 1)?;
     let inflater = with_codec(call, |codec| Ok(Arc::clone(&codec.inflater)))?;
-    run_elsewhere(call, data, call.value(4)?, move |data, result| {
+    run_elsewhere(call, input, call.value(4)?, move |data, result| {
         locked(&inflater).inflate(data, fin, limit as u64, result)
     })
 }
