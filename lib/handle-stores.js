@@ -58,8 +58,7 @@ function putStoresBack(handle, noted) {
   const { before, after } = noted;
   after.visit(handle);
   for (let i = 0; i < after.count; i++) {
-    const value = i < before.count ? before.values[i] : undefined;
-    if (after.values[i] !== value) handle[after.keys[i]] = value;
+    if (after.values[i] !== before.values[i]) handle[after.keys[i]] = before.values[i];
   }
   before.forget();
   after.forget();

@@ -5,8 +5,7 @@
 //! states serves any number of connections.
 //!
 //! What was allocated once is kept while it may be needed again: making a state takes longer than compressing a small
-//! message. What zlib-rs allocated goes back to the system
-//! when it is given up (`memory.rs`).
+//! message. What zlib-rs allocated goes back to the system when it is given up (`memory.rs`).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -269,8 +269,8 @@ impl Input {
         self.later.push_front(self.chunk_length);
         self.ahead = self.ahead.saturating_add(self.chunk_length);
         self.received = 0;
+        self.chunk_end = self.chunk_end.saturating_sub(self.chunk_length);
         self.chunk_length = 0;
-        self.chunk_end = 0;
         self.between_chunks = true;
     }
 

@@ -139,14 +139,15 @@ impl Driver {
             }
             let is_paused = link.with_connection(|connection| connection.paused);
             let input = link.input.get_or_insert_with(|| Box::new(Input::nothing()));
+            if is_kept {
+                input.wait();
+            }
             if is_done && is_paused != Some(true) && input.is_between_chunks() {
                 return true;
             }
             // JavaScript asks for more when it is done.
             input.put_aside(scratch);
-            if is_kept {
-                input.wait();
-            } else if !is_done && is_paused == Some(false) {
+            if !is_done && !is_kept && is_paused == Some(false) {
                 input.receive();
             }
             if is_done && link.resumed {
