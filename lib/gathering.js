@@ -14,8 +14,14 @@ const ALLOWED = 5;
 const MOST_ALLOWED = 200;
 /** Frames that are gathered are counted over so many milliseconds, at least. */
 const WINDOW = 20;
-/** The clock is looked at for one in so many of them, for that takes as long as a tenth of an echo. */
-const LOOK_EACH = 8;
+/**
+ * The clock is looked at for one in so many of them, for that takes as long as a tenth of an echo: of the first of those
+ * that are to leave together, and when they took longer than `QUICK`, in milliseconds; then for ever fewer, down to one in
+ * so many.
+ */
+const LOOK_FIRST = 8;
+const LOOK_LAST = 64;
+const QUICK = 0.5;
 /** If as many take longer than this, in milliseconds, the process is busy with something else. */
 const LONG = 5;
 
@@ -25,10 +31,15 @@ let lastLook = now();
 let isMuch = false;
 let windowStart = 0;
 let counted = 0;
+/** After how many the clock is looked at again, and with which of them. */
+let lookEach = LOOK_FIRST;
+let lookAt = LOOK_FIRST;
 
 /** To be called when the first of the frames is sent that will leave together. */
 function beginGathering() {
-  if (isMuch) look(now());
+  if (!isMuch) return;
+  look(now());
+  lookAfter(LOOK_FIRST);
 }
 
 /**
@@ -37,7 +48,7 @@ function beginGathering() {
  * @returns {boolean} whether it is to leave at once, with what was gathered before
  */
 function leavesAtOnce() {
-  if (isMuch) return ++counted % LOOK_EACH === 0 && look(now());
+  if (isMuch) return ++counted >= lookAt && look(now());
   const time = now();
   allowance = Math.min(allowance + (time - lastLook) * ALLOWED, MOST_ALLOWED);
   lastLook = time;
@@ -48,12 +59,13 @@ function leavesAtOnce() {
   isMuch = true;
   windowStart = time;
   counted = 0;
+  lookAfter(LOOK_FIRST);
   return false;
 }
 
 /** Looks whether the process still sends much. Returns whether what was gathered is to leave. */
 function look(time) {
-  const wasLong = time - lastLook > LONG;
+  const sinceLast = time - lastLook;
   const elapsed = time - windowStart;
   lastLook = time;
   if (elapsed >= WINDOW) {
@@ -62,7 +74,13 @@ function look(time) {
     windowStart = time;
     counted = 0;
   }
-  return wasLong || !isMuch;
+  lookAfter(sinceLast < QUICK ? Math.min(lookEach * 2, LOOK_LAST) : LOOK_FIRST);
+  return sinceLast > LONG || !isMuch;
+}
+
+function lookAfter(frames) {
+  lookEach = frames;
+  lookAt = counted + frames;
 }
 
 module.exports = { beginGathering, leavesAtOnce };

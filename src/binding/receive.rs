@@ -253,6 +253,7 @@ impl Environment {
     }
 
     /// Writes the descriptor of `item` as the `index`-th after `base`.
+    #[inline]
     pub(super) fn put(&self, base: usize, index: usize, item: &Item) {
         self.put_at(
             base,
@@ -263,6 +264,7 @@ impl Environment {
     }
 
     /// As [`Environment::put`], for an item whose bytes were copied to where `span` says.
+    #[inline]
     pub(super) fn put_at(&self, base: usize, index: usize, item: &Item, span: Span) {
         let Span {
             place,

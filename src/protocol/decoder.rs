@@ -173,7 +173,8 @@ impl Decoder {
 
     /// Decodes from `chunk[*pos..]` to the next event, unmasking payload in place and advancing `pos`.
     /// `None` means that the chunk is used up.
-    #[inline]
+    // Nearly all messages take the shortcut, so the way there is inlined into the loops over a chunk.
+    #[inline(always)]
     pub fn next(
         &mut self,
         chunk: &mut [u8],
@@ -187,7 +188,7 @@ impl Decoder {
 
     /// The shortcut for a message in a single frame that lies in the chunk, header and payload. Whatever
     /// is not that, or at fault, is left to [`next_by_items`](Self::next_by_items).
-    #[inline]
+    #[inline(always)]
     fn whole_message(
         &mut self,
         chunk: &mut [u8],

@@ -177,6 +177,7 @@ impl Input {
     }
 
     /// The next item.
+    #[inline]
     pub fn next(&mut self, inbound: &mut Inbound, scratch: &mut [u8]) -> Step {
         if let Some(item) = self.held.take() {
             return Step::Item(item);
