@@ -269,3 +269,48 @@ describe('a connection that is paused and resumed again and again', () => {
     });
   });
 });
+
+describe('a connection that a listener pauses when what it had sent is written', () => {
+  it('delivers nothing that has arrived meanwhile before it is resumed', async (t) => {
+    const wss = await openServer(t);
+    const flags = new Int32Array(new SharedArrayBuffer(4));
+    const worker = startWorker(
+      (WebSocketInWorker, data) => {
+        const { parentPort } = require('node:worker_threads');
+        const client = new WebSocketInWorker(data.url);
+        client.on('open', () => {
+          client.pause();
+          parentPort.postMessage('paused');
+          Atomics.wait(data.flags, 0, 0);
+          client.resume();
+          client.send('answer');
+        });
+      },
+      { url: urlOf(wss), flags }
+    );
+    t.after(() => worker.terminate());
+    const isPeerPaused = once(worker, 'message');
+    const [server] = await once(wss, 'connection');
+    const log = [];
+    server.on('message', (data) => log.push(String(data)));
+    server._socket.on('drain', () => {
+      log.push('pause');
+      server.pause();
+    });
+    server.send(Buffer.alloc(20_000_000));
+    const drained = once(server._socket, 'drain');
+    await isPeerPaused;
+
+    Atomics.store(flags, 0, 1);
+    Atomics.notify(flags, 0);
+    // Meanwhile I/O threads, if there are any, write and read.
+    Atomics.wait(flags, 0, 1, 500);
+    await drained;
+    for (let turns = 0; turns < 20; turns++) await new Promise(setImmediate);
+    log.push('resume');
+    server.resume();
+    if (!log.includes('answer')) await once(server, 'message');
+
+    assert.notDeepEqual(log, ['pause', 'answer', 'resume']);
+  });
+});

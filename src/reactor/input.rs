@@ -134,6 +134,11 @@ impl Input {
         matches!(self.bytes, Bytes::Aside(_))
     }
 
+    /// Whether it is new, and nothing of it is decoded.
+    pub fn is_untouched(&self) -> bool {
+        self.is_fresh && !self.begun
+    }
+
     /// Whether everything is decoded and handed out.
     pub fn is_used_up(&self) -> bool {
         self.used_up && self.held.is_none()

@@ -357,12 +357,13 @@ impl Driver {
             let progress = mem::take(&mut threaded.is_due).then_some(threaded.shown);
             (progress, has_input, news.is_over, news.is_reset)
         });
-        let Some((progress, has_input, is_over, is_reset)) = news else {
+        let Some((progress, mut has_input, is_over, is_reset)) = news else {
             return;
         };
         // Before what may be an answer to it.
         if let Some(queued) = progress {
             self.dispatch(id, WRITABLE, i32::from(queued > 0));
+            has_input &= self.is_still_to_be_told(id, serial);
         }
         let turn = self.turn.get();
         if has_input && self.is_current(id, serial) {
@@ -383,6 +384,22 @@ impl Driver {
         if is_early == Some(false) {
             self.tell_end(id, serial);
         }
+    }
+
+    /// Whether new input is still to be told, though JavaScript has run since it came: a listener may have paused the
+    /// connection, so that the input waits; or paused and resumed it, so that the input was told in a tick.
+    fn is_still_to_be_told(&self, id: usize, serial: u64) -> bool {
+        let is_wanted = self.with_threaded(id, serial, |threaded, input, _| {
+            let Some(input) = input.as_mut().filter(|input| input.is_untouched()) else {
+                return false;
+            };
+            let is_paused = threaded.with(|connection| connection.paused) == Some(true);
+            if is_paused {
+                input.wait();
+            }
+            !is_paused
+        });
+        is_wanted == Some(true)
     }
 
     /// What a stream of Node's would have read ahead of a connection that is resumed after it was paused for some time. It
