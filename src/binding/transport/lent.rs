@@ -141,7 +141,7 @@ impl Driver {
         let base = environment.first_free();
         environment.put(base, 0, item);
         inbox.set(STOPPED, USED_UP);
-        let is_done = self.tell(environment, id, 1);
+        let is_done = self.tell(environment, id, 1).is_done;
         if self.is_current(id, serial) && !is_done {
             self.with_link(id, |link| {
                 link.is_busy = true;

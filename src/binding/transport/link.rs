@@ -47,8 +47,6 @@ pub struct Link {
     /// The receiver has not finished with what it was told, so it is told no more for now: its bytes may still lie where
     /// the next ones would go.
     pub is_busy: bool,
-    /// The receiver was not told just now, for it has enough.
-    pub is_kept: bool,
     /// In which turn of the loop, see [`super::driver::Driver`], it was paused.
     pub paused_in: u32,
     /// In which turn of the loop JavaScript was told what the thread has read last.
@@ -87,7 +85,6 @@ impl Link {
             hung_up: false,
             stopped: false,
             is_busy: false,
-            is_kept: false,
             paused_in: 0,
             heard_in: u32::MAX,
             pumped_in: u32::MAX,

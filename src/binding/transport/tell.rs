@@ -29,6 +29,15 @@ const BUSY: usize = 4;
 /// What it says there if the receiver was not told, for it has enough.
 const KEPT: i32 = 2;
 
+/// What has become of input that JavaScript was told of.
+#[derive(Clone, Copy)]
+pub(super) struct Told {
+    /// Whether the receiver has finished with it.
+    pub is_done: bool,
+    /// Whether the receiver was not told, for it has enough; it may have finished with that since.
+    is_kept: bool,
+}
+
 impl Driver {
     /// Tells JavaScript about the error that broke the connection, once. Returns whether it is broken.
     pub(super) fn tell_error(&self, id: usize, serial: u64) -> bool {
@@ -93,8 +102,8 @@ impl Driver {
                 let items = self.fill(environment, id, base, false);
                 count = items.unwrap_or(NOT_DESCRIBED);
             }
-            let is_done = self.tell(environment, id, count);
-            if !self.is_current(id, serial) || !self.goes_on(id, is_done) {
+            let told = self.tell(environment, id, count);
+            if !self.is_current(id, serial) || !self.goes_on(id, told) {
                 return;
             }
         }
@@ -105,7 +114,11 @@ impl Driver {
     /// finished with it. This may happen in a tick that belongs to a dispatch, also to that of another connection, of which
     /// the inbox says whether its receiver is busy.
     pub fn flow(&self, id: usize, is_done: Option<bool>) -> bool {
-        if is_done.is_some_and(|is_done| !self.goes_on(id, is_done)) {
+        let told = is_done.map(|is_done| Told {
+            is_done,
+            is_kept: false,
+        });
+        if told.is_some_and(|told| !self.goes_on(id, told)) {
             // The order in which connections are watched again is that in which they are read.
             self.with_link(id, |link| link.watch(false));
             return false;
@@ -128,9 +141,8 @@ impl Driver {
     }
 
     /// Whether another chunk of the input is to be told right now. If not, what is left of it is put aside.
-    fn goes_on(&self, id: usize, is_done: bool) -> bool {
+    fn goes_on(&self, id: usize, Told { is_done, is_kept }: Told) -> bool {
         let goes_on = self.with_input(id, |link, scratch| {
-            let is_kept = mem::take(&mut link.is_kept);
             link.is_busy = !is_done && !link.discards;
             let input = link.input.as_deref();
             if link.discards || (is_done && input.is_none_or(Input::is_used_up)) {
@@ -158,8 +170,8 @@ impl Driver {
         goes_on == Some(true)
     }
 
-    /// Tells JavaScript of `count` items, and returns whether its receiver has finished with them.
-    pub(super) fn tell(&self, environment: &Environment, id: usize, count: i32) -> bool {
+    /// Tells JavaScript of `count` items.
+    pub(super) fn tell(&self, environment: &Environment, id: usize, count: i32) -> Told {
         environment.inbox.set(BUSY, 0);
         self.told.set(self.told.get() + 1);
         self.with_link(id, |link| {
@@ -169,14 +181,17 @@ impl Driver {
         self.dispatch(id, READ, count);
         let went_on = self.with_link(id, |link| {
             link.is_told = false;
-            link.is_kept = environment.inbox.get(BUSY) == Some(KEPT);
             if mem::take(&mut link.is_due) {
                 self.make_ready(id, link);
             }
             link.went_on
         });
-        // What takes a receiver no longer than a tick is over now.
-        environment.inbox.get(BUSY) == Some(0) || went_on == Some(true)
+        let answer = environment.inbox.get(BUSY);
+        Told {
+            // What takes a receiver no longer than a tick is over now.
+            is_done: answer == Some(0) || went_on == Some(true),
+            is_kept: answer == Some(KEPT),
+        }
     }
 
     /// Calls JavaScript, and what it has left for the next tick. Nothing may be borrowed here.
