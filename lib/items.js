@@ -52,7 +52,8 @@ function fetchAll(items, arena, fetched) {
     items[at] += (FETCHED - IN_CHUNK) << PLACE_SHIFT;
     items[at + 1] = all.length;
     // Most often it is the only one, and what is pushed leaves room for more.
-    if (all === fetched) all = fetched.concat([kept]);
+    if (all.length === 0) all = [kept];
+    else if (all === fetched) all = fetched.concat([kept]);
     else all.push(kept);
   }
   return all;

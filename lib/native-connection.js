@@ -328,8 +328,9 @@ class NativeConnection {
         continue;
       }
       cells[at] += (FETCHED - place) << PLACE_SHIFT;
-      if (fetched === NOTHING_FETCHED) fetched = [];
-      cells[at + 1] = fetched.push(bytes) - 1;
+      if (fetched === NOTHING_FETCHED) fetched = [bytes];
+      else fetched.push(bytes);
+      cells[at + 1] = fetched.length - 1;
     }
     this.receiver._fetched = fetched;
   }
