@@ -183,6 +183,32 @@ describe('messages read while their connection was paused', () => {
   });
 });
 
+describe('messages that arrive one by one while their connection is paused', () => {
+  it('are told one by one to a listener that pauses for each', async (t) => {
+    const wss = await openServer(t);
+    const [[server], { socket }] = await Promise.all([once(wss, 'connection'), connectRaw(t, wss)]);
+    const sent = ['a', 'b', 'c', 'd'];
+    server.pause();
+    for (const payload of sent) {
+      socket.write(maskedFrame({ payload }));
+      // Not a turn of the loop, for the loop is to wait: then I/O threads read, if there are any.
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    const received = [];
+    server.on('message', (data) => {
+      received.push(String(data));
+      server.pause();
+    });
+    for (let count = 1; count <= sent.length; count++) {
+      const told = once(server, 'message');
+      server.resume();
+      await told;
+      for (let turns = 0; turns < 5; turns++) await new Promise(setImmediate);
+      assert.deepStrictEqual(received, sent.slice(0, count));
+    }
+  });
+});
+
 describe('messages that have arrived while their connection was paused', () => {
   /** What happens when a client does something to which messages have come. */
   async function logOf(t, act) {

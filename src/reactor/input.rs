@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::inbound::{Inbound, Item, Place, CHUNK};
+use super::reads::Reads;
 
 /// Where the bytes of an [`Input`] lie.
 #[derive(Debug)]
@@ -78,29 +79,37 @@ pub struct Input {
 impl Input {
     /// Input that fills the first `length` bytes of the shared memory: as many chunks as Node would read it in.
     pub fn in_scratch(length: usize, high_water: usize) -> Self {
-        Self::new(Bytes::Scratch(length), length, high_water)
+        Self::new(Bytes::Scratch(length), [length].into_iter(), high_water)
     }
 
     /// Input in memory of its own.
-    pub fn aside(bytes: Vec<u8>, high_water: usize) -> Self {
-        let length = bytes.len();
-        Self::new(Bytes::Aside(bytes), length, high_water)
+    pub fn aside(reads: impl Into<Reads>, high_water: usize) -> Self {
+        let reads = reads.into();
+        let mut input = Self::new(Bytes::Aside(Vec::new()), reads.ends(), high_water);
+        input.bytes = Bytes::Aside(reads.into_bytes());
+        input
     }
 
     /// Input in memory of its own that the receiver is not to be told yet.
-    pub fn waiting(bytes: Vec<u8>, high_water: usize) -> Box<Self> {
-        let mut input = Self::aside(bytes, high_water);
+    pub fn waiting(reads: impl Into<Reads>, high_water: usize) -> Box<Self> {
+        let mut input = Self::aside(reads, high_water);
         input.wait();
         Box::new(input)
     }
 
-    fn new(bytes: Bytes, length: usize, high_water: usize) -> Self {
-        let first = length.min(CHUNK);
-        let mut later = VecDeque::new();
-        let mut left = length.saturating_sub(first);
-        while left > 0 {
-            later.push_back(left.min(CHUNK));
-            left = left.saturating_sub(CHUNK);
+    /// The reads end at these places.
+    fn new(bytes: Bytes, ends: impl Iterator<Item = usize>, high_water: usize) -> Self {
+        let (mut first, mut later, mut length) = (0, VecDeque::new(), 0_usize);
+        for end in ends {
+            while length < end {
+                let chunk = end.saturating_sub(length).min(CHUNK);
+                if length == 0 {
+                    first = chunk;
+                } else {
+                    later.push_back(chunk);
+                }
+                length = length.saturating_add(chunk);
+            }
         }
         Self {
             bytes,
@@ -134,7 +143,12 @@ impl Input {
         matches!(self.bytes, Bytes::Aside(_))
     }
 
-    /// Whether it is new, and nothing of it is decoded.
+    /// Whether it is told right after it was read.
+    pub fn is_fresh(&self) -> bool {
+        self.is_fresh
+    }
+
+    /// Whether it is, and nothing of it is decoded.
     pub fn is_untouched(&self) -> bool {
         self.is_fresh && !self.begun
     }
@@ -299,6 +313,13 @@ impl Input {
         self.ahead = self.ahead.saturating_add(more.len());
         if flows {
             self.receive();
+        }
+    }
+
+    /// The same for several reads.
+    pub fn append_each(&mut self, reads: &Reads, flows: bool) {
+        for read in reads.each() {
+            self.append(read, flows);
         }
     }
 

@@ -17,6 +17,8 @@ mod outgoing;
 mod processors;
 #[cfg(unix)]
 pub mod readiness;
+#[cfg(unix)]
+mod reads;
 #[cfg(all(test, unix))]
 mod tests;
 #[cfg(unix)]
@@ -35,3 +37,5 @@ pub use inbound::{Failure, Inbound, Item, Place, CHUNK};
 pub use input::{Input, Step};
 #[cfg(unix)]
 pub use processors::Processors;
+#[cfg(unix)]
+pub use reads::Reads;

@@ -21,7 +21,7 @@ use crate::binding::environment::Environment;
 use crate::binding::jobs::{processors, MAX_THREADS};
 use crate::binding::shared::Shared;
 use crate::reactor::uv::Library;
-use crate::reactor::{Connection, Descriptors, Input, LastCopy, Processors};
+use crate::reactor::{Connection, Descriptors, Input, LastCopy, Processors, Reads};
 
 /// The memory that all connections are read into: several of the chunks that Node would read.
 pub(super) const SCRATCH: usize = 256 * 1024;
@@ -74,6 +74,9 @@ pub struct Driver {
     pub(super) is_flush_put_off: Cell<bool>,
     /// Counts the turns of the loop.
     pub(super) turn: Cell<u32>,
+    /// Counts how often Node would have looked what is ready to be read: at the end of each turn, and when the threads' news
+    /// begin to be told.
+    pub(super) looks: Cell<u32>,
     pub(super) turns: RefCell<Option<Turns>>,
     /// Who reads and writes while the loop does not wait.
     pub(super) pace: Pace,
@@ -115,6 +118,7 @@ impl Driver {
             telling_since: Cell::new(Instant::now()),
             is_flush_put_off: Cell::new(false),
             turn: Cell::new(0),
+            looks: Cell::new(0),
             turns: RefCell::new(None),
             pace: Pace::default(),
             hub: RefCell::new(None),
@@ -309,7 +313,8 @@ impl Driver {
             let Some(input) = link.input.as_mut() else {
                 return Vec::new();
             };
-            if is_done {
+            // The next chunk of fresh input would still be in the kernel.
+            if is_done && !input.is_fresh() {
                 input.next_chunk();
             }
             if takes_more && is_paused == Some(false) {
@@ -335,10 +340,7 @@ impl Driver {
             }
             None => Vec::new(),
         })?;
-        let arrived = self.take_arrived(id);
-        if !arrived.is_empty() {
-            chunks.push(arrived);
-        }
+        chunks.extend(self.take_arrived(id).each().map(<[u8]>::to_vec));
         Some(chunks)
     }
 
@@ -360,10 +362,10 @@ impl Driver {
     }
 
     /// What a thread has read of a connection and JavaScript was not told of.
-    pub fn take_arrived(&self, id: usize) -> Vec<u8> {
+    fn take_arrived(&self, id: usize) -> Reads {
         let arrived = self.with_link(id, |link| match (&link.pump, self.pool()) {
             (Pump::Thread(threaded), Some(pool)) => pool.take_arrived(threaded),
-            _ => Vec::new(),
+            _ => Reads::default(),
         });
         arrived.unwrap_or_default()
     }
@@ -392,7 +394,7 @@ impl Driver {
                 (mem::replace(&mut connection.paused, true), is_broken)
             });
             if let Some((false, is_broken)) = before {
-                link.paused_in = self.turn.get();
+                link.paused_after = self.looks.get();
                 if is_broken && matches!(link.pump, Pump::Thread(_)) {
                     // What is left was to come first; now nobody may ever ask for it.
                     self.make_ready(id, link);
@@ -443,13 +445,13 @@ impl Driver {
                 link.with_connection(|connection| mem::take(&mut connection.paused)) == Some(true);
             link.stop(false);
             link.resumed = true;
-            let waited = was_paused && link.paused_in != self.turn.get();
+            let waited = was_paused && link.paused_after != self.looks.get();
             if waited && link.input.is_none() && !link.discards {
                 link.input = self.take_waiting(link);
             }
             let has_input = match &link.input {
                 // The dispatch under way takes care of it.
-                Some(input) if !input.is_aside() => false,
+                Some(input) if input.is_fresh() => false,
                 // So does `go_on`.
                 Some(_) => !link.is_busy,
                 None => {
@@ -468,6 +470,11 @@ impl Driver {
             has_input
         });
         has_input == Some(true)
+    }
+
+    /// Node would look now what is ready to be read, and read it.
+    pub(super) fn note_look(&self) {
+        self.looks.set(self.looks.get().wrapping_add(1));
     }
 
     /// See [`Library::does_not_wait`].

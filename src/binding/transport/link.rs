@@ -47,8 +47,8 @@ pub struct Link {
     /// The receiver has not finished with what it was told, so it is told no more for now: its bytes may still lie where
     /// the next ones would go.
     pub is_busy: bool,
-    /// In which turn of the loop, see [`super::driver::Driver`], it was paused.
-    pub paused_in: u32,
+    /// When it was paused: after how many of `Driver::looks`.
+    pub paused_after: u32,
     /// In which turn of the loop JavaScript was told what the thread has read last.
     pub heard_in: u32,
     /// In which turn of the loop the JavaScript thread has read it last, in the place of its thread.
@@ -85,7 +85,7 @@ impl Link {
             hung_up: false,
             stopped: false,
             is_busy: false,
-            paused_in: 0,
+            paused_after: 0,
             heard_in: u32::MAX,
             pumped_in: u32::MAX,
             is_told: false,

@@ -401,8 +401,8 @@ fn holds(call: &Call) -> Outcome<bool> {
 /// `nativeReadOnce(id) -> Buffer`: what has arrived on a connection that is paused, and was paused when the loop looked
 /// last.
 fn read_once(call: &Call) -> Outcome<sys::napi_value> {
-    let turn = driver(call)?.turn.get();
-    let is_new = with_link(call, |link| link.paused_in == turn)?;
+    let looks = driver(call)?.looks.get();
+    let is_new = with_link(call, |link| link.paused_after == looks)?;
     // Else this would come behind a gap.
     if is_new || driver(call)?.has_more_than_read_ahead(call.size(0)?) {
         return Ok(buffer(call.env, &[]));

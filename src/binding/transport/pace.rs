@@ -236,11 +236,11 @@ impl Driver {
         if !is_paused || link.discards {
             return is_paused;
         }
-        let bytes = pool.take_ahead(threaded);
+        let reads = pool.take_ahead(threaded);
         match &mut link.input {
-            _ if bytes.is_empty() => {}
-            Some(input) => input.append(&bytes, false),
-            none => *none = Some(Input::waiting(bytes, self.high_water)),
+            _ if reads.is_empty() => {}
+            Some(input) => input.append_each(&reads, false),
+            none => *none = Some(Input::waiting(reads, self.high_water)),
         }
         is_paused
     }

@@ -18,7 +18,7 @@ use crate::binding::environment::Environment;
 use crate::reactor::readiness::Ready;
 use crate::reactor::threads::{Batch, Ending, Habits, Progress, Pumped, Remote, Threads};
 use crate::reactor::uv::{self, Bell, Handle, Library};
-use crate::reactor::{are_readable, Connection, Input, CHUNK};
+use crate::reactor::{are_readable, Connection, Input, Reads, CHUNK};
 
 /// The I/O threads of an environment and how they make themselves heard.
 pub struct Pool {
@@ -165,17 +165,17 @@ impl Pool {
     }
 
     /// Takes what was read of a connection and not told yet.
-    pub fn take_arrived(&self, threaded: &Threaded) -> Vec<u8> {
+    pub fn take_arrived(&self, threaded: &Threaded) -> Reads {
         self.threads.take_arrived(&threaded.remote)
     }
 
     /// See [`Threads::take_ahead`].
-    pub fn take_ahead(&self, threaded: &Threaded) -> Vec<u8> {
+    pub fn take_ahead(&self, threaded: &Threaded) -> Reads {
         self.threads.take_ahead(&threaded.remote)
     }
 
     /// See [`Threads::take_and_read`].
-    pub fn take_and_read(&self, threaded: &Threaded, enough: usize) -> Vec<u8> {
+    pub fn take_and_read(&self, threaded: &Threaded, enough: usize) -> Reads {
         self.threads.take_and_read(&threaded.remote, enough)
     }
 
@@ -316,6 +316,7 @@ impl Driver {
     /// Tells JavaScript what the threads have listed.
     fn tell_listed(&self, environment: &Environment) {
         let Some(pool) = self.pool() else { return };
+        self.note_look();
         self.begin_telling();
         self.read_first(environment);
         self.pump_due(environment);
@@ -349,7 +350,7 @@ impl Driver {
             if has_input {
                 *input = Some(Box::new(Input::aside(news.arrived, self.high_water)));
             } else if let Some(left) = input.as_mut().filter(|_| !news.arrived.is_empty()) {
-                left.append(&news.arrived, true);
+                left.append_each(&news.arrived, true);
             }
             threaded.note(news.progress);
             pool.recount(threaded);
@@ -408,11 +409,11 @@ impl Driver {
         let (Pump::Thread(threaded), Some(pool)) = (&link.pump, self.pool()) else {
             return None;
         };
-        let bytes = pool.take_and_read(threaded, 1);
-        if bytes.is_empty() {
+        let reads = pool.take_and_read(threaded, 1);
+        if reads.is_empty() {
             return None;
         }
-        Some(Input::waiting(bytes, self.high_water))
+        Some(Input::waiting(reads, self.high_water))
     }
 
     /// What has arrived on a connection that is paused and is being destroyed: as much as Node would have read. The loop has
@@ -420,12 +421,13 @@ impl Driver {
     pub fn read_behind(&self, id: usize) -> Vec<u8> {
         let bytes = self.with_link(id, |link| match (&link.pump, self.pool()) {
             (Pump::Thread(threaded), Some(pool)) => {
-                let mut bytes = if self.pace.is_kept() {
+                let reads = if self.pace.is_kept() {
                     // This thread reads in time what is to be read.
                     pool.take_arrived(threaded)
                 } else {
                     pool.take_and_read(threaded, CHUNK)
                 };
+                let mut bytes = reads.into_bytes();
                 if bytes.len() > CHUNK {
                     bytes.truncate(CHUNK);
                     threaded.with(|connection| connection.reset_on_close());

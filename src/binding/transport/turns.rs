@@ -75,6 +75,7 @@ impl uv::Owner for Turner {
             }
             Turn::Check => {
                 driver.turn.set(driver.turn.get().wrapping_add(1));
+                driver.note_look();
                 driver.begin_telling();
                 driver.read_first(&self.environment);
                 driver.watch_first();

@@ -18,7 +18,7 @@ use std::thread::{self, JoinHandle};
 
 #[cfg(doc)]
 use super::CHUNK;
-use super::{Connection, LastCopy};
+use super::{Connection, LastCopy, Reads};
 use ready::Ready;
 pub use remote::{Ending, News, Progress, Remote};
 use remote::{Reading, Until};
@@ -219,21 +219,21 @@ impl Threads {
     }
 
     /// Takes what was read of a connection, and reads once behind it if that is less than `enough` (at most [`CHUNK`]).
-    pub fn take_and_read(&self, remote: &Remote, enough: usize) -> Vec<u8> {
+    pub fn take_and_read(&self, remote: &Remote, enough: usize) -> Reads {
         let bytes = remote.take_and_read(enough);
         self.feed();
         bytes
     }
 
     /// Takes what was read ahead of a connection that is paused.
-    pub fn take_ahead(&self, remote: &Remote) -> Vec<u8> {
+    pub fn take_ahead(&self, remote: &Remote) -> Reads {
         let bytes = remote.take_ahead();
         self.feed();
         bytes
     }
 
     /// Takes what was read of a connection.
-    pub fn take_arrived(&self, remote: &Remote) -> Vec<u8> {
+    pub fn take_arrived(&self, remote: &Remote) -> Reads {
         let arrived = remote.take_arrived();
         self.feed();
         arrived

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use super::ready::Ready;
 use super::worker::Worker;
 use super::Habits;
-use crate::reactor::{readiness, Connection, LastCopy, Read, CHUNK};
+use crate::reactor::{readiness, Connection, LastCopy, Read, Reads, CHUNK};
 
 /// How much of one connection is read ahead of the thread that uses it.
 const READ_AHEAD: usize = 256 * 1024;
@@ -36,7 +36,7 @@ struct State {
     /// The connection, until it is closed.
     connection: Option<Connection>,
     /// What was read and not taken yet.
-    arrived: Vec<u8>,
+    arrived: Reads,
     /// How much was read ahead and taken while the connection was paused: for a stream of Node's it would still be there.
     ahead: usize,
     /// How many of the bytes that were handed over the thread is done with: sent, kept or dropped.
@@ -55,7 +55,7 @@ struct State {
 #[derive(Debug, Default)]
 pub struct News {
     /// What was read.
-    pub arrived: Vec<u8>,
+    pub arrived: Reads,
     /// How far writing has come.
     pub progress: Progress,
     /// Whether the connection has ended or is broken; see [`Remote::ending`].
@@ -104,7 +104,7 @@ impl Remote {
             worker,
             state: Mutex::new(State {
                 connection: Some(connection),
-                arrived: Vec::new(),
+                arrived: Reads::default(),
                 ahead: 0,
                 handled: 0,
                 is_listed: false,
@@ -169,7 +169,7 @@ impl Remote {
         let arrived = if state.arrived.len() <= most && !is_paused {
             state.take_arrived(&self.ready)
         } else {
-            Vec::new()
+            Reads::default()
         };
         News {
             arrived,
@@ -245,34 +245,31 @@ impl Remote {
     }
 
     /// Takes what was read ahead of a connection that is paused and stays so.
-    pub(super) fn take_ahead(&self) -> Vec<u8> {
+    pub(super) fn take_ahead(&self) -> Reads {
         let mut state = self.state();
         state.ahead = state.ahead.saturating_add(state.arrived.len());
         state.take_arrived(&self.ready)
     }
 
     /// Takes what was read, paused or not.
-    pub(super) fn take_arrived(&self) -> Vec<u8> {
+    pub(super) fn take_arrived(&self) -> Reads {
         self.state().take_arrived(&self.ready)
     }
 
     /// Takes what was read and, if that is less than `enough`, reads once behind it, a chunk of Node's in all. Under one lock,
     /// so that what the thread reads meanwhile comes behind that.
-    pub(super) fn take_and_read(&self, enough: usize) -> Vec<u8> {
+    pub(super) fn take_and_read(&self, enough: usize) -> Reads {
         let mut state = self.state();
-        let mut bytes = state.take_arrived(&self.ready);
-        let known = bytes.len();
+        let mut reads = state.take_arrived(&self.ready);
+        let known = reads.len();
         let Some(connection) = state.connection.as_mut().filter(|_| known < enough) else {
-            return bytes;
+            return reads;
         };
-        bytes.resize(CHUNK, 0);
-        let count = match connection.read(bytes.get_mut(known..).unwrap_or_default()) {
-            Read::Bytes(count) => count,
-            _ => 0,
-        };
-        bytes.truncate(known.saturating_add(count));
-        bytes.shrink_to_fit();
-        bytes
+        let mut room = vec![0; CHUNK.saturating_sub(known)];
+        if let Read::Bytes(count) = connection.read(&mut room) {
+            reads.add(room.get(..count).unwrap_or_default(), true);
+        }
+        reads
     }
 
     /// Whether nothing is to be read ahead of a connection that is paused, for somebody else is going to read it.
@@ -339,11 +336,7 @@ impl Remote {
             match connection.read(room) {
                 Read::Bytes(count) => {
                     let bytes = room.get(..count).unwrap_or_default();
-                    if state.arrived.is_empty() {
-                        state.arrived = bytes.to_vec();
-                    } else {
-                        state.arrived.extend_from_slice(bytes);
-                    }
+                    state.arrived.add(bytes, is_paused);
                     self.ready.add_held(count);
                     has_news = true;
                     let is_full = count == room.len();
@@ -497,7 +490,7 @@ impl State {
         }
     }
 
-    fn take_arrived(&mut self, ready: &Ready) -> Vec<u8> {
+    fn take_arrived(&mut self, ready: &Ready) -> Reads {
         let arrived = mem::take(&mut self.arrived);
         ready.remove_held(arrived.len());
         arrived
