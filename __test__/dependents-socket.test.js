@@ -147,35 +147,48 @@ describe('the timeout of _socket', () => {
     await once(server, 'message');
     assert.ok(started() > before);
 
-    before = started();
-    await later();
-    await new Promise((resolve) => server.send('something', resolve));
-    assert.ok(started() > before);
+    for (const data of ['something', Buffer.alloc(100 * 1024)]) {
+      before = started();
+      await later();
+      await new Promise((resolve) => server.send(data, resolve));
+      assert.ok(started() > before);
+    }
     server._socket.setTimeout(0);
   });
 });
 
 describe('the timeout of _socket, while one large message', () => {
-  it('arrives, starts anew with each part', async (t) => {
-    const { server, socket } = await openToRawPeer(t);
-    await floodRaw(server, socket, true);
-    server._socket.setTimeout(600_000);
-    const [key] = Object.getOwnPropertySymbols(server._socket).filter(
-      (symbol) => symbol.description === 'timeout'
-    );
-    const bytes = maskedFrame({ opcode: 2, payload: Buffer.alloc(4_000_000) });
-    const parts = 8;
-    const size = bytes.length / parts;
-    const received = once(server, 'message');
-    for (let part = 0; part < parts; part++) {
-      const before = server._socket[key]._idleStart;
-      await new Promise((resolve) => setTimeout(resolve, 5));
-      socket.write(bytes.subarray(part * size, (part + 1) * size));
-      while (server._socket[key]._idleStart === before) await turn();
-    }
-    await received;
-    server._socket.setTimeout(0);
-  });
+  for (const [when, begun] of [
+    ['', 0],
+    [', if it was set after three', 3]
+  ]) {
+    it(`arrives, starts anew with each part${when}`, async (t) => {
+      const { server, socket } = await openToRawPeer(t);
+      await floodRaw(server, socket, true);
+      const bytes = maskedFrame({ opcode: 2, payload: Buffer.alloc(4_000_000) });
+      const parts = 8;
+      const size = Math.ceil(bytes.length / parts);
+      const write = (part) => socket.write(bytes.subarray(part * size, (part + 1) * size));
+      const received = once(server, 'message');
+      for (let part = 0; part < begun; part++) {
+        const wanted = server._socket.bytesRead + size;
+        write(part);
+        while (server._socket.bytesRead < wanted) await turn();
+      }
+      server._socket.setTimeout(600_000);
+      const [key] = Object.getOwnPropertySymbols(server._socket).filter(
+        (symbol) => symbol.description === 'timeout'
+      );
+      for (let part = begun; part < parts; part++) {
+        const before = server._socket[key]._idleStart;
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        write(part);
+        while (server._socket[key]._idleStart === before) await turn();
+      }
+      await received;
+      server._socket.setTimeout(0);
+    });
+  }
 
   it('is taken slowly, starts anew with each part', { skip: byNode }, async (t) => {
     const { server, socket } = await openToRawPeer(t);
@@ -328,6 +341,37 @@ describe('reading from _socket', () => {
     server._socket.emit('data', maskedFrame({ payload: 'emitted' }));
     assert.strictEqual(String((await emitted)[0]), 'emitted');
   });
+});
+
+describe('bytes that a listener puts in', () => {
+  const ways = {
+    'unshifts to _socket': (server, bytes) => server._socket.unshift(bytes),
+    'has _socket emit': (server, bytes) => server._socket.emit('data', bytes),
+    'writes to _receiver': (server, bytes) => server._receiver.write(bytes)
+  };
+  for (const [way, put] of Object.entries(ways)) {
+    it(`come behind what was read with its message: those it ${way}`, async (t) => {
+      const { server, socket } = await openToRawPeer(t);
+      const few = ['first', 'second'];
+      const headers = 6 + 6 + 8;
+      // The third ends where Node's first read does.
+      const third = 'x'.repeat(64 * 1024 - headers - few.join('').length);
+      const sent = [...few, third, 'fourth', 'y'.repeat(40_000), 'last'];
+      const received = [];
+      const all = new Promise((resolve) => {
+        server.on('message', (data) => {
+          if (received.length === 0) put(server, maskedFrame({ payload: 'put in' }));
+          if (received.push(String(data)) > sent.length) resolve();
+        });
+      });
+      socket.write(Buffer.concat(sent.map((payload) => maskedFrame({ payload }))));
+      await all;
+
+      const place = received.indexOf('put in');
+      assert.ok(place > 1);
+      assert.deepStrictEqual(received.toSpliced(place, 1), sent);
+    });
+  }
 });
 
 describe('a method that was replaced for all sockets', () => {
@@ -566,6 +610,24 @@ describe('the counters of _socket', () => {
       assert.strictEqual(socket.writableNeedDrain, expected);
       if (expected) await once(socket, 'drain');
       await frames.take(1);
+    }
+  });
+
+  it('tell of drain also when somebody looks at the stream in the tick in which that is due', async (t) => {
+    const looks = {
+      listeners: (socket) => socket.listeners('data'),
+      tap: (socket) => socket.on('data', () => {}),
+      write: (socket) => socket.write(frame({ payload: 'of others' }))
+    };
+    for (const [name, look] of Object.entries(looks)) {
+      const { server, socket } = await openToRawPeer(t);
+      socket.resume();
+      const log = [];
+      server._socket.on('drain', () => log.push('drain'));
+      const written = new Promise((resolve) => server.send(Buffer.alloc(70_000), resolve));
+      look(server._socket);
+      await written;
+      assert.deepStrictEqual(log, ['drain'], name);
     }
   });
 

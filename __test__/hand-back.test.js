@@ -205,6 +205,38 @@ describe('What was read of a paused WebSocket', () => {
     assert.deepEqual(lengths, lengthsOf('first', 'second', 'third'));
   });
 
+  const takers = {
+    'listens to its bytes': (ws) => {
+      ws._socket.on('data', () => {});
+      ws.terminate();
+    },
+    'asks for its listeners': (ws) => {
+      ws._socket.listeners('data');
+      ws.terminate();
+    },
+    'ends its socket with some bytes': (ws) => {
+      ws._socket.end(Buffer.from([0x89, 0]));
+      ws.terminate();
+    },
+    'sends when its socket was ended': (ws) => {
+      ws.on('error', () => {});
+      ws._socket.end();
+      ws.send('too late');
+    }
+  };
+  for (const [what, take] of Object.entries(takers)) {
+    test(`is delivered if somebody ${what}, which destroys it in that tick`, async (t) => {
+      const { ws, socket } = await openWithChunks(t);
+      socket.on('error', () => {});
+      const seen = [];
+      ws.on('message', (data) => seen.push(String(data)));
+      const closed = once(ws, 'close');
+      take(ws);
+      await closed;
+      assert.deepEqual(seen, ['first', 'second', 'third']);
+    });
+  }
+
   test('is delivered although a listener of its socket throws', async (t) => {
     const { ws } = await openWithChunks(t);
     const seen = [];

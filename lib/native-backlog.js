@@ -260,4 +260,4 @@ function writeBeforeEnd(socket, bytes, callback) {
   }
 }
 
-module.exports = { KNOWN, NativeBacklog, WITH_SOCKET };
+module.exports = { KNOWN, NativeBacklog, WITH_RUST };

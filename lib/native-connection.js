@@ -37,7 +37,7 @@ const {
 } = require('./native-leftovers');
 const { kNative, takeOff } = require('./native-socket');
 const { flushAll } = require('./outbox');
-const { attachOutbox, countBefore } = require('./stream-transport');
+const { attachOutbox, countBefore, kBeforeDestroyed } = require('./stream-transport');
 const { isNative, threads } = require('./transport-choice');
 const { nextTick } = require('./timers');
 
@@ -397,7 +397,14 @@ class NativeConnection {
     outbox.move(unsent, (error) => whenDrained?.(error));
     attachOutbox(sender, socket);
     if (!this.isDiscarding) socket.on('data', this.onData);
+    socket[kBeforeDestroyed] = () => this.leaveDestroyed();
     nextTick(() => this.leaveWhenIdle());
+  }
+
+  /** The socket is being destroyed before it got everything back. */
+  leaveDestroyed() {
+    this.leaveWhenIdle(true);
+    if (this.socket[kNative] === this) this.close();
   }
 
   /** Somebody has ended the socket of an open connection: what is sent behind that is for the socket to refuse. */
@@ -442,6 +449,7 @@ class NativeConnection {
    * @param {boolean} [isInCall] whether somebody is calling the socket right now
    */
   leaveWhenIdle(isInCall = false) {
+    if (this.socket[kNative] !== this) return;
     if (this.isIdle() || this.receiver._errored) {
       this.leave(isInCall);
     } else if (this.hasEnded) {
@@ -454,12 +462,12 @@ class NativeConnection {
   /** Lets the socket read again. */
   leave(isInCall) {
     const { socket } = this;
-    if (socket[kNative] === undefined) return;
     const unread = native.nativeUnread(this.id);
     if (native.nativeHungUp(this.id)) this.hasEnded = true;
     this.forget();
     this.receiver._track();
     socket[kNative] = undefined;
+    socket[kBeforeDestroyed] = undefined;
     const handle = socket._handle;
     if (handle) {
       delete handle.readStart;
@@ -512,8 +520,8 @@ class NativeConnection {
     if (!this.isLeaving) {
       takeOff(socket);
       this.outbox.abandon();
+      this.sender._outbox = null;
     }
-    this.sender._outbox = null;
     socket[kNative] = undefined;
     // Its listeners find a socket that is not native any more.
     if (!this.isDiscarding && !socket._readableState.ended) rescue(this);

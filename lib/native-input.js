@@ -77,16 +77,19 @@ function takeInput(receiver, count) {
     }
     receiver._isInput = false;
     if (receiver.destroyed) receiver._release();
+    else if (receiver._done !== null) receiver._goOnAsStream();
   } finally {
     endDelivery();
   }
 }
 
-/** A receiver that a listener has destroyed takes no more. */
+/** A receiver that a listener has destroyed takes no more. If one has written to it, the stream is under way already. */
 function leaveToStream(receiver) {
   if (receiver.destroyed) {
     receiver._isInput = false;
     receiver._release();
+  } else if (receiver._done !== null) {
+    receiver._goOnAsStream();
   } else {
     receiver.write(INPUT);
   }

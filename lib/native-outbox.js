@@ -3,7 +3,7 @@
 const native = require('./native');
 const { EMPTY_BUFFER } = require('./constants');
 const { beginGathering, leavesAtOnce } = require('./gathering');
-const { KNOWN, NativeBacklog, WITH_SOCKET } = require('./native-backlog');
+const { KNOWN, NativeBacklog, WITH_RUST } = require('./native-backlog');
 const {
   BY_REFERENCE,
   MAX_HEAD,
@@ -182,9 +182,14 @@ class NativeOutbox extends NativeBacklog {
       this.inFlush = flush;
       this.collected = 0;
       this.noteBacklog();
-      if (this.socket.timeout > 0) this.socket._unrefTimer();
+      this.noteActivity();
     }
     return slabUsed;
+  }
+
+  /** Something is written: the socket's timeout begins anew. */
+  noteActivity() {
+    if (this.socket.timeout > 0) this.socket._unrefTimer();
   }
 
   /**
@@ -230,6 +235,7 @@ class NativeOutbox extends NativeBacklog {
   }
 
   sendNow(front, frontSize, rest) {
+    this.noteActivity();
     const before = this.sent;
     native.nativeSendLarge(this.id, front, frontSize, rest);
     this.sent += frontSize + rest.length;
@@ -248,7 +254,7 @@ class NativeOutbox extends NativeBacklog {
 
   /** How many bytes no kernel has taken, once it was asked to take them all. */
   unwritten() {
-    if (this.fate === WITH_SOCKET) return this.socket.writableLength;
+    if (this.fate !== WITH_RUST) return this.socket.writableLength;
     this.flush();
     native.nativeSettle(this.id);
     return this.queued();
@@ -289,12 +295,17 @@ flushInTime(flushOnExit, handOverNow);
 
 /** What was enough for the socket was sent. If anything is not written yet, `'drain'` comes later. */
 function tellFilled(outbox) {
-  const { fate, isFilling, socket } = outbox;
+  const { error, fate, isFilling, socket } = outbox;
   if (!isFilling) return;
   outbox.isFilling = false;
-  const isOpen = fate !== KNOWN && !socket._writableState.ending;
-  const isDue = isOpen && socket.listenerCount('drain') > 0;
-  if (!isDue || outbox.unwritten() > 0) return;
+  const { _writableState: state } = socket;
+  const isOpen = error === null && !socket.destroyed && !state.ending;
+  if (!isOpen || socket.listenerCount('drain') === 0) return;
+  if (outbox.unwritten() > 0) {
+    // The stream was handed back meanwhile, and holds the rest.
+    if (fate !== WITH_RUST) state.needDrain = true;
+    return;
+  }
   outbox.drainedAt = outbox.sent;
   socket.emit('drain');
 }

@@ -181,6 +181,12 @@ const COUNTED = {
 /** The prototype of native sockets. */
 const NativeSocket = Object.create(net.Socket.prototype);
 
+/** While a large message is read into memory that was lent for it, nobody hears of what arrives. */
+NativeSocket.setTimeout = function (...args) {
+  this[kNative]?.endLoan();
+  return Inherited.setTimeout.apply(this, args);
+};
+
 /** These methods may be called long after the socket has got its own back. */
 function takeBack(socket) {
   const connection = socket[kNative];

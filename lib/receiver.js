@@ -186,10 +186,14 @@ class Receiver extends Writable {
    */
   _write(chunk, encoding, done) {
     this._done = done;
+    if (this._isInput && chunk !== INPUT) {
+      // A listener writes it while input is delivered past the stream: it comes behind that.
+      this._backlog = [chunk];
+      return;
+    }
     if (this._hasThrown) {
-      this._hasThrown = false;
       this._isInput = true;
-      this._goOnLater();
+      this._goOnAfterException();
       return;
     }
     if (this._errored && this._hasTooManyChunks()) {
@@ -210,6 +214,16 @@ class Receiver extends Writable {
     } finally {
       endDelivery();
     }
+  }
+
+  /** What is left of input that was delivered past the stream, or of what was written meanwhile, takes its turn. */
+  _goOnAsStream() {
+    if (this._hasThrown) {
+      this._goOnAfterException();
+      return;
+    }
+    if (!this._isInput) this._nextChunk();
+    this._advance();
   }
 
   /** Something cannot be told. Nor is what comes behind that gap. */
@@ -397,6 +411,11 @@ class Receiver extends Writable {
     } finally {
       cells[TOP] = base;
     }
+  }
+
+  _goOnAfterException() {
+    this._hasThrown = false;
+    this._goOnLater();
   }
 
   /** A listener has thrown: what is left is delivered a little later, when the exception was handled. */

@@ -12,6 +12,8 @@ const { Outbox, flushAll } = require('./outbox');
  */
 
 const kOutbox = Symbol('outbox');
+/** On a socket that is being handed back: what must happen before it is destroyed. */
+const kBeforeDestroyed = Symbol('before destroyed');
 /** How many bytes were read and written by others before Node did that itself. */
 const kCountsBefore = Symbol('counts before');
 
@@ -46,6 +48,7 @@ function guardedMethod(base, name) {
   const guarded = function (...args) {
     // Everybody's frames, for the other end of this socket may live in this process too.
     flushAll();
+    if (name === 'destroy') this[kBeforeDestroyed]?.();
     // Node would make an error that nobody gets to see.
     if (isNeedless(base, name, args) && this._writableState.finished) return this;
     return base[name].apply(this, args);
@@ -134,4 +137,10 @@ function countBefore(socket, counts) {
   socket[kCountsBefore] = counts;
 }
 
-module.exports = { attachOutbox, countBefore, guardedPrototype, inheritedProperty };
+module.exports = {
+  attachOutbox,
+  countBefore,
+  guardedPrototype,
+  inheritedProperty,
+  kBeforeDestroyed
+};
