@@ -9,8 +9,9 @@ const { describe, it } = require('node:test');
 
 const { maskedFrame, frame } = require('./support/frames.js');
 const { byThread } = require('./support/internals.js');
-const { openPair, openServer, startClient, turn } = require('./support/pair.js');
+const { openPair, openServer, startClient, turn, urlOf } = require('./support/pair.js');
 const { connectRaw, openToRawPeer, serveRaw } = require('./support/raw-peer.js');
+const { startWorker } = require('./support/worker.js');
 
 const text = (string) => maskedFrame({ opcode: 1, payload: Buffer.from(string) });
 
@@ -183,5 +184,70 @@ describe('a connection that is paused with more to come than a stream reads ahea
     const [code] = await closed;
     assert.deepStrictEqual(lengths, [100_000, 1, 100_000, 1]);
     assert.strictEqual(code, 1006);
+  });
+});
+
+describe('a connection that is terminated by the first message of several chunks', () => {
+  const ways = {
+    'in a tick': (ws) => process.nextTick(() => ws.terminate()),
+    'after a short pause': (ws) => {
+      ws.pause();
+      ws.resume();
+      ws.terminate();
+    }
+  };
+  for (const [way, terminate] of Object.entries(ways)) {
+    it(`${way}, delivers the chunk at hand and nothing behind that`, async (t) => {
+      const { server: ws, socket: peer } = await openToRawPeer(t);
+      peer.on('error', () => {});
+      const { log, closed } = watch(ws);
+      ws.once('message', () => terminate(ws));
+      const first = text('first');
+      // It ends where Node's first read does.
+      const filling = 'x'.repeat(64 * 1024 - first.length - 8);
+      peer.write(Buffer.concat([first, text(filling), text('not read')]));
+      await closed;
+      assert.deepStrictEqual(log, ['first', filling]);
+    });
+  }
+});
+
+describe('a connection that is paused and terminated by a listener of another', () => {
+  it('delivers what had come before that message', async (t) => {
+    const wss = await openServer(t);
+    const flags = new Int32Array(new SharedArrayBuffer(4));
+    const worker = startWorker(
+      async (WebSocketInWorker, data) => {
+        const { once: happened } = require('node:events');
+        const { parentPort } = require('node:worker_threads');
+        const clients = [];
+        for (let i = 0; i < 2; i++) {
+          const client = new WebSocketInWorker(data.url);
+          client.on('error', () => {});
+          await happened(client, 'open');
+          clients.push(client);
+        }
+        parentPort.postMessage('open');
+        Atomics.wait(data.flags, 0, 0);
+        clients[1].send('came first', () => clients[0].send('terminate'));
+      },
+      { url: urlOf(wss), flags }
+    );
+    t.after(() => worker.terminate());
+    const servers = [];
+    wss.on('connection', (ws) => servers.push(ws));
+    await once(worker, 'message');
+    // The loop waits, so that I/O threads read, if there are any.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const [killer, victim] = servers;
+    killer.on('message', () => victim.terminate());
+    const { log, closed } = watch(victim);
+
+    victim.pause();
+    Atomics.store(flags, 0, 1);
+    Atomics.notify(flags, 0);
+    Atomics.wait(flags, 0, 1, 200);
+    await closed;
+    assert.deepStrictEqual(log, ['came first']);
   });
 });
