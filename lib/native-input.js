@@ -23,7 +23,8 @@ const { keep, keepRest } = require('./pending-items');
 
 /*
  * The short way of a native connection's input to the listeners: a receiver that waits for nothing need not have it
- * written to it as to a stream. Whatever is out of the ordinary is left to the receiver itself.
+ * written to it as to a stream. Whatever is out of the ordinary is left to the receiver itself. What listeners write to the
+ * receiver meanwhile comes behind that input, as if it stood in the stream.
  */
 
 const { emit, write } = Writable.prototype;
