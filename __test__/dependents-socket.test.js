@@ -518,6 +518,22 @@ describe('the counters of _socket', () => {
     assert.strictEqual(server._socket.bytesWritten - written, 6 + 70_010);
   });
 
+  it('never go back, also in the tick in which somebody looks at the stream', async (t) => {
+    const { server, socket, frames } = await openToRawPeer(t);
+    const received = once(server, 'message');
+    socket.write(maskedFrame({ payload: 'read' }));
+    server.send('written');
+    await Promise.all([received, frames.take(1)]);
+    const { bytesRead, bytesWritten } = server._socket;
+    server._socket.on('data', () => {});
+
+    assert.strictEqual(server._socket.bytesRead, bytesRead);
+    assert.strictEqual(server._socket.bytesWritten, bytesWritten);
+    await turn();
+    assert.strictEqual(server._socket.bytesRead, bytesRead);
+    assert.strictEqual(server._socket.bytesWritten, bytesWritten);
+  });
+
   it('include at once what was just sent', async (t) => {
     const { server } = await openToRawPeer(t);
     const before = server._socket.bytesWritten;

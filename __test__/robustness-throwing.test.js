@@ -47,6 +47,29 @@ function throwOnce(ws) {
 describe('After an exception of a listener', { skip }, () => {
   takeUncaughtExceptions();
 
+  test('what arrives while the connection is paused follows', LIMIT, async (t) => {
+    const { client, server } = await openPair(t);
+    const received = collect(client, 'message', 6);
+    client.once('message', () => {
+      client.pause();
+      // From here on the loop does not wait.
+      setImmediate(turns, 200);
+      for (const name of names(3, 3)) server.send(name);
+      assert.ok(server._socket.bytesWritten > 0);
+      // They have left. I/O threads read them now, if there are any.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+      throw new Error('thrown by a listener');
+    });
+    const thrown = once(process, 'uncaughtException');
+    // Until here it does, so that I/O threads have the connection.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const name of names(3)) server.send(name);
+    await thrown;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    client.resume();
+    assert.deepEqual(texts(await received), names(6));
+  });
+
   test('chunks that had gathered while the connection was paused follow', LIMIT, async (t) => {
     const { client, server } = await openPair(t);
     const received = collect(server, 'message', 5);

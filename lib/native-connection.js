@@ -392,6 +392,7 @@ class NativeConnection {
     outbox.flush();
     native.nativePause(this.id, true);
     const unsent = native.nativeUnsent(this.id);
+    countBefore(socket, native.nativeCounters(this.id));
     takeOff(socket);
     const whenDrained = this.takeWhenDrained();
     outbox.move(unsent, (error) => whenDrained?.(error));
@@ -403,6 +404,7 @@ class NativeConnection {
 
   /** The socket is being destroyed before it got everything back. */
   leaveDestroyed() {
+    this.socket[kBeforeDestroyed] = undefined;
     this.leaveWhenIdle(true);
     if (this.socket[kNative] === this) this.close();
   }

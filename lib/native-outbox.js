@@ -322,7 +322,9 @@ function callBack(outbox, mark, callback) {
 
 function callBackNow(outbox, mark, callback) {
   if (outbox.fate !== KNOWN) handOver();
-  if (mark <= outbox.written()) callback(null);
+  // An I/O thread may have written for whom others wait who are not told yet; they come first.
+  const isBehind = outbox.fate === WITH_RUST && outbox.waiters.length > 0;
+  if (mark <= outbox.written() && !isBehind) callback(null);
   else if (outbox.error) callback(outbox.error);
   else outbox.wait(mark, callback);
 }

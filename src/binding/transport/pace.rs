@@ -233,7 +233,9 @@ impl Driver {
             return false;
         };
         let is_paused = threaded.with(|connection| connection.paused) == Some(true);
-        if !is_paused || link.discards {
+        // Behind what is used up nothing is put, for the receiver is busy: its thread keeps it until that is over.
+        let is_used_up = link.input.as_deref().is_some_and(Input::is_used_up);
+        if !is_paused || link.discards || is_used_up {
             return is_paused;
         }
         let reads = pool.take_ahead(threaded);
