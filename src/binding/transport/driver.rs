@@ -74,9 +74,11 @@ pub struct Driver {
     pub(super) is_flush_put_off: Cell<bool>,
     /// Counts the turns of the loop.
     pub(super) turn: Cell<u32>,
-    /// Counts how often Node would have looked what is ready to be read: at the end of each turn, and when the threads' news
-    /// begin to be told.
+    /// Counts how often Node would have looked what is ready to be read: once in each turn, at its end, or when the threads'
+    /// news begin to be told.
     pub(super) looks: Cell<u32>,
+    /// In which turn it has looked before the end.
+    looked_in: Cell<Option<u32>>,
     pub(super) turns: RefCell<Option<Turns>>,
     /// Who reads and writes while the loop does not wait.
     pub(super) pace: Pace,
@@ -119,6 +121,7 @@ impl Driver {
             is_flush_put_off: Cell::new(false),
             turn: Cell::new(0),
             looks: Cell::new(0),
+            looked_in: Cell::new(None),
             turns: RefCell::new(None),
             pace: Pace::default(),
             hub: RefCell::new(None),
@@ -472,9 +475,16 @@ impl Driver {
         has_input == Some(true)
     }
 
-    /// Node would look now what is ready to be read, and read it.
+    /// Node would look now what is ready to be read, and read it, unless it has done so in this turn.
     pub(super) fn note_look(&self) {
+        let turn = Some(self.turn.get());
+        if self.looked_in.replace(turn) == turn {
+            return;
+        }
         self.looks.set(self.looks.get().wrapping_add(1));
+        if let Some(pool) = self.pool() {
+            pool.note_look();
+        }
     }
 
     /// See [`Library::does_not_wait`].

@@ -198,6 +198,11 @@ impl Pool {
         self.threads.read(&threaded.remote);
     }
 
+    /// See [`Threads::note_look`].
+    pub fn note_look(&self) {
+        self.threads.note_look();
+    }
+
     /// Has the listed told in the next poll phase of the loop.
     pub fn ring(&self) {
         self.bell.ring();

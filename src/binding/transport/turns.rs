@@ -74,8 +74,8 @@ impl uv::Owner for Turner {
                 driver.keep_pace();
             }
             Turn::Check => {
-                driver.turn.set(driver.turn.get().wrapping_add(1));
                 driver.note_look();
+                driver.turn.set(driver.turn.get().wrapping_add(1));
                 driver.begin_telling();
                 driver.read_first(&self.environment);
                 driver.watch_first();

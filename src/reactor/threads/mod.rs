@@ -185,6 +185,11 @@ impl Threads {
         }
     }
 
+    /// Node would read now what is ready: what is read of a paused connection after this is a chunk by itself.
+    pub fn note_look(&self) {
+        self.ready.note_look();
+    }
+
     /// Has its thread read and write a connection.
     pub fn read(&self, remote: &Remote) {
         self.worker(remote.id).read(remote.id);

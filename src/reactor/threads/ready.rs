@@ -19,6 +19,8 @@ pub struct Ready {
     is_starved: AtomicBool,
     /// Counts, by twos, the rounds in which whoever uses the threads acts in their place; odd while it does.
     steps: AtomicU64,
+    /// Counts how often Node would have read by now.
+    looks: AtomicUsize,
 }
 
 impl Ready {
@@ -29,7 +31,18 @@ impl Ready {
             held: AtomicUsize::new(0),
             is_starved: AtomicBool::new(false),
             steps: AtomicU64::new(0),
+            looks: AtomicUsize::new(0),
         }
+    }
+
+    /// Node would read now what is ready.
+    pub(super) fn note_look(&self) {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that was noted.
+    pub(super) fn looks(&self) -> usize {
+        self.looks.load(Ordering::Relaxed)
     }
 
     /// Lists connections; `news` is empty afterwards.

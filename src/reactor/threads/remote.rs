@@ -37,6 +37,8 @@ struct State {
     connection: Option<Connection>,
     /// What was read and not taken yet.
     arrived: Reads,
+    /// After how many looks (see [`Ready::looks`]) that was read last.
+    read_after: usize,
     /// How much was read ahead and taken while the connection was paused: for a stream of Node's it would still be there.
     ahead: usize,
     /// How many of the bytes that were handed over the thread is done with: sent, kept or dropped.
@@ -105,6 +107,7 @@ impl Remote {
             state: Mutex::new(State {
                 connection: Some(connection),
                 arrived: Reads::default(),
+                read_after: 0,
                 ahead: 0,
                 handled: 0,
                 is_listed: false,
@@ -336,7 +339,9 @@ impl Remote {
             match connection.read(room) {
                 Read::Bytes(count) => {
                     let bytes = room.get(..count).unwrap_or_default();
-                    state.arrived.add(bytes, is_paused);
+                    let looks = self.ready.looks();
+                    let is_later = mem::replace(&mut state.read_after, looks) != looks;
+                    state.arrived.add(bytes, is_paused && is_later);
                     self.ready.add_held(count);
                     has_news = true;
                     let is_full = count == room.len();

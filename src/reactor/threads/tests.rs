@@ -263,15 +263,18 @@ fn writing_goes_on_when_who_has_stepped_in_steps_back() {
 }
 
 #[test]
-fn what_is_read_of_a_paused_connection_stays_in_the_pieces_in_which_it_came() {
+fn what_is_read_of_a_paused_connection_stays_in_the_pieces_in_which_node_would_have_read_it() {
     let rig = Rig::new(1);
     let (remote, mut peer) = rig.open(0);
     rig.threads.step_in();
     remote.with(|connection| connection.paused = true);
     let mut scratch = vec![0; CHUNK];
     for piece in [&b"one"[..], b"two"] {
-        peer.write_all(piece).unwrap();
-        rig.threads.pump(&remote, Some(&mut scratch));
+        rig.threads.note_look();
+        for half in piece.chunks(2) {
+            peer.write_all(half).unwrap();
+            rig.threads.pump(&remote, Some(&mut scratch));
+        }
     }
     peer.write_all(b"three").unwrap();
     let reads = rig.threads.take_and_read(&remote, CHUNK);
