@@ -406,6 +406,23 @@ describe('a corked _socket', () => {
     assert.strictEqual(String((await once(client, 'message'))[0]), 'kept');
     assert.strictEqual(server.bufferedAmount, 0);
   });
+
+  it('calls back in order when it is uncorked behind a message that others share a write with', async (t) => {
+    const { server } = await openPair(t);
+    // So many that frames are gathered from now on.
+    for (let i = 0; i < 300; i++) server.send('');
+    server._socket.cork();
+    const order = [];
+    server.send('kept', () => order.push('kept'));
+    server._socket.write(frame({ payload: 'raw' }), () => order.push('raw'));
+    await turn();
+    await new Promise((resolve) => {
+      server.send('last', () => resolve(order.push('last')));
+      server._socket.uncork();
+    });
+
+    assert.deepStrictEqual(order, ['kept', 'raw', 'last']);
+  });
 });
 
 describe('writing to _socket', () => {

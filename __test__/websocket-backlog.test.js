@@ -10,7 +10,7 @@ const WebSocket = require('./support/package.js');
 const { isCancelledByNode } = require('./support/cancelled.js');
 const { closeOf, openServer, startClient, turn, urlOf } = require('./support/pair.js');
 const { connectRaw, serveRaw } = require('./support/raw-peer.js');
-const { startWorker } = require('./support/worker.js');
+const { startPausedClient } = require('./support/worker.js');
 
 /** More than the kernel takes from a connection whose peer does not read. */
 const LARGE = 16 * 1024 * 1024;
@@ -188,34 +188,30 @@ it('what waits for a paused connection is written while the loop does not wait',
   assert.strictEqual(ws.readyState, WebSocket.OPEN);
 });
 
-it('what waits is told before what is sent when it is written, which nobody has heard of', async (t) => {
-  const wss = await openServer(t);
-  const flags = new Int32Array(new SharedArrayBuffer(4));
-  const worker = startWorker(
-    (WebSocketInWorker, data) => {
-      const { parentPort } = require('node:worker_threads');
-      const client = new WebSocketInWorker(data.url, { maxPayload: 0 });
-      client.on('open', () => {
-        client.pause();
-        parentPort.postMessage('paused');
-        Atomics.wait(data.flags, 0, 0);
-        client.resume();
-      });
-    },
-    { url: urlOf(wss), flags }
-  );
-  t.after(() => worker.terminate());
-  const isPeerPaused = once(worker, 'message');
-  const [ws] = await once(wss, 'connection');
-  const log = [];
-  ws.send(Buffer.alloc(LARGE), () => log.push('large'));
-  await isPeerPaused;
-  // The loop waits, so that I/O threads write, if there are any.
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  Atomics.store(flags, 0, 1);
-  Atomics.notify(flags, 0);
-  Atomics.wait(flags, 0, 1, 500);
-  ws.send('small', () => log.push('small'));
-  while (log.length < 2) await turn();
-  assert.deepStrictEqual(log, ['large', 'small']);
+describe('what waits, and is written while this thread is busy', () => {
+  const STEPS = {
+    'what is sent then': () => {},
+    'what is sent then, although its socket is corked': (socket) => {
+      socket.cork();
+      setImmediate(() => socket.uncork());
+    }
+  };
+
+  for (const [name, step] of Object.entries(STEPS)) {
+    it(`is told before ${name}`, async (t) => {
+      const wss = await openServer(t);
+      const { isPaused, letGo } = startPausedClient(t, urlOf(wss));
+      const [ws] = await once(wss, 'connection');
+      const log = [];
+      ws.send(Buffer.alloc(LARGE), () => log.push('large'));
+      await isPaused;
+      // The loop waits, so that I/O threads write, if there are any.
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      letGo(500);
+      ws.send('small', () => log.push('small'));
+      step(ws._socket);
+      while (log.length < 2) await turn();
+      assert.deepStrictEqual(log, ['large', 'small']);
+    });
+  }
 });

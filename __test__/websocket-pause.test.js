@@ -12,7 +12,7 @@ const WebSocket = require('./support/package.js');
 const { OPCODE, closePayload, maskedFrame } = require('./support/frames.js');
 const { openPair, openServer, urlOf } = require('./support/pair.js');
 const { connectRaw } = require('./support/raw-peer.js');
-const { startWorker } = require('./support/worker.js');
+const { startPausedClient, startWorker } = require('./support/worker.js');
 
 describe('messages read while their connection was paused', () => {
   /** A paused client, and three messages that it has read, each in a chunk of its own. */
@@ -299,23 +299,7 @@ describe('a connection that is paused and resumed again and again', () => {
 describe('a connection that a listener pauses when what it had sent is written', () => {
   it('delivers nothing that has arrived meanwhile before it is resumed', async (t) => {
     const wss = await openServer(t);
-    const flags = new Int32Array(new SharedArrayBuffer(4));
-    const worker = startWorker(
-      (WebSocketInWorker, data) => {
-        const { parentPort } = require('node:worker_threads');
-        const client = new WebSocketInWorker(data.url);
-        client.on('open', () => {
-          client.pause();
-          parentPort.postMessage('paused');
-          Atomics.wait(data.flags, 0, 0);
-          client.resume();
-          client.send('answer');
-        });
-      },
-      { url: urlOf(wss), flags }
-    );
-    t.after(() => worker.terminate());
-    const isPeerPaused = once(worker, 'message');
+    const { isPaused, letGo } = startPausedClient(t, urlOf(wss));
     const [server] = await once(wss, 'connection');
     const log = [];
     server.on('message', (data) => log.push(String(data)));
@@ -325,12 +309,10 @@ describe('a connection that a listener pauses when what it had sent is written',
     });
     server.send(Buffer.alloc(20_000_000));
     const drained = once(server._socket, 'drain');
-    await isPeerPaused;
+    await isPaused;
 
-    Atomics.store(flags, 0, 1);
-    Atomics.notify(flags, 0);
     // Meanwhile I/O threads, if there are any, write and read.
-    Atomics.wait(flags, 0, 1, 500);
+    letGo(500);
     await drained;
     for (let turns = 0; turns < 20; turns++) await new Promise(setImmediate);
     log.push('resume');

@@ -11,7 +11,7 @@ const { maskedFrame, frame } = require('./support/frames.js');
 const { byThread } = require('./support/internals.js');
 const { openPair, openServer, startClient, turn, urlOf } = require('./support/pair.js');
 const { connectRaw, openToRawPeer, serveRaw } = require('./support/raw-peer.js');
-const { startWorker } = require('./support/worker.js');
+const { messageOf, startWaitingWorker } = require('./support/worker.js');
 
 const text = (string) => maskedFrame({ opcode: 1, payload: Buffer.from(string) });
 
@@ -215,8 +215,7 @@ describe('a connection that is terminated by the first message of several chunks
 describe('a connection that is paused and terminated by a listener of another', () => {
   it('delivers what had come before that message', async (t) => {
     const wss = await openServer(t);
-    const flags = new Int32Array(new SharedArrayBuffer(4));
-    const worker = startWorker(
+    const { worker, letGo } = startWaitingWorker(
       async (WebSocketInWorker, data) => {
         const { once: happened } = require('node:events');
         const { parentPort } = require('node:worker_threads');
@@ -228,15 +227,15 @@ describe('a connection that is paused and terminated by a listener of another', 
           clients.push(client);
         }
         parentPort.postMessage('open');
-        Atomics.wait(data.flags, 0, 0);
+        Atomics.wait(data.gate, 0, 0);
         clients[1].send('came first', () => clients[0].send('terminate'));
       },
-      { url: urlOf(wss), flags }
+      { url: urlOf(wss) }
     );
     t.after(() => worker.terminate());
     const servers = [];
     wss.on('connection', (ws) => servers.push(ws));
-    await once(worker, 'message');
+    await messageOf(worker);
     // The loop waits, so that I/O threads read, if there are any.
     await new Promise((resolve) => setTimeout(resolve, 20));
     const [killer, victim] = servers;
@@ -244,9 +243,7 @@ describe('a connection that is paused and terminated by a listener of another', 
     const { log, closed } = watch(victim);
 
     victim.pause();
-    Atomics.store(flags, 0, 1);
-    Atomics.notify(flags, 0);
-    Atomics.wait(flags, 0, 1, 200);
+    letGo(200);
     await closed;
     assert.deepStrictEqual(log, ['came first']);
   });

@@ -138,8 +138,12 @@ class NativeBacklog {
         whenWritten(error);
       }
     };
-    if (unsent.length > 0) writeBeforeEnd(socket, unsent.subarray(start), settle);
-    else settle(null);
+    // What was sent last comes behind those who wait, also if all of it is written.
+    if (unsent.length > 0 || waiters.length > 0) {
+      writeBeforeEnd(socket, unsent.subarray(start), settle);
+    } else {
+      settle(null);
+    }
   }
 
   /** Everything was written, or nothing more will be: whoever waits is told. */

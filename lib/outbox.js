@@ -344,6 +344,8 @@ class Outbox {
     const { _writableState: state } = socket;
     const isHeldBack = last > 0 || isFilling;
     const isToDrain = isFilling || state.needDrain;
+    // What was uncorked in this tick is written, but those who wait for it are not told yet; they come first.
+    const isBehind = state.pendingcb > 0;
     const write = Object.hasOwn(socket, 'write') ? socket.write : base.write;
     if (isHeldBack) socket.cork();
     for (let i = 0; i <= last; i++) {
@@ -355,7 +357,7 @@ class Outbox {
     if (isHeldBack) socket.uncork();
     if (!isIdle(state)) return;
     if (!isToDrain) state.needDrain = false;
-    batch?.settle(null);
+    if (!isBehind) batch?.settle(null);
   }
 }
 
