@@ -60,6 +60,23 @@ describe('the callback of send', () => {
     assert.deepStrictEqual(order, ['returned', 'a', 'large', 'blob', 'empty', 'ping', 'z']);
   });
 
+  it('keeps its order among messages that are enough for the socket', async (t) => {
+    const { client } = await openPair(t);
+    // So many that frames are gathered from now on.
+    for (let i = 0; i < 300; i++) client.send('');
+    client._socket.on('drain', () => order.push('drain'));
+    const large = Buffer.alloc(100 * 1024);
+    const order = [];
+    await new Promise((resolve) => {
+      for (let i = 0; i < 3; i++) {
+        client.send('small', () => order.push(i) === 4 && resolve());
+        client.send(large, { mask: false });
+      }
+    });
+
+    assert.deepStrictEqual(order, ['drain', 0, 1, 2]);
+  });
+
   it('comes before any answer to the message can', async (t) => {
     const { client, server } = await openPair(t);
     server.on('message', (data) => server.send(data));

@@ -169,7 +169,7 @@ class Outbox {
     this.mayFill = mayFill(socket);
     /** Whether one of the frames is as large as what the socket calls enough. */
     this.isFilling = false;
-    /** How many callbacks come a tick later, behind `'drain'` or behind each other. */
+    /** How often callbacks come a tick later, behind `'drain'` or behind each other. */
     this.deferred = 0;
     /** The piece of shared memory that the last segment lies in, and where it ends there. */
     this.memory = null;
@@ -352,12 +352,28 @@ class Outbox {
       const { memory, start, length } = segments[i];
       const bytes = new FastBuffer(memory.buffer, memory.byteOffset + start, length);
       if (i < last || batch === null) write.call(socket, bytes);
-      else write.call(socket, bytes, (error) => batch.settle(error));
+      else write.call(socket, bytes, (error) => this.settle(batch, error));
     }
     if (isHeldBack) socket.uncork();
     if (!isIdle(state)) return;
     if (!isToDrain) state.needDrain = false;
-    if (!isBehind) batch?.settle(null);
+    if (batch !== null && !isBehind) this.settle(batch, null);
+  }
+
+  /** What left in one write is written, or never will be. */
+  settle(batch, error) {
+    if (batch.isWritten) return;
+    batch.isWritten = true;
+    batch.error = error;
+    if (batch.callbacks.length === 0) return;
+    if (this.deferred > 0) this.defer(batch.callbacks, error);
+    else callEach(batch.callbacks, 0, error);
+  }
+
+  /** Calls them a tick later, behind those that have to wait so long already. */
+  defer(callbacks, error) {
+    this.deferred++;
+    nextTick(callDeferred, this, callbacks, error);
   }
 }
 
@@ -366,14 +382,8 @@ class Batch {
   constructor() {
     this.isWritten = false;
     this.error = null;
+    /** Those who were to be told before it was written. */
     this.callbacks = [];
-  }
-
-  settle(error) {
-    if (this.isWritten) return;
-    this.isWritten = true;
-    this.error = error;
-    callEach(this.callbacks, 0, error);
   }
 }
 
@@ -410,16 +420,15 @@ function callBack(outbox, batch, callback) {
   if (!batch.isWritten) {
     batch.callbacks.push(callback);
   } else if (outbox.deferred > 0 || isAboutToDrain(outbox.socket._writableState)) {
-    outbox.deferred++;
-    nextTick(callDeferred, outbox, batch, callback);
+    outbox.defer([callback], batch.error);
   } else {
     callback(batch.error);
   }
 }
 
-function callDeferred(outbox, batch, callback) {
+function callDeferred(outbox, callbacks, error) {
   outbox.deferred--;
-  callback(batch.error);
+  callEach(callbacks, 0, error);
 }
 
 /** Whether `'drain'`, which comes before the callbacks, is due in the next tick. */
