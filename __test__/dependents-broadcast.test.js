@@ -139,6 +139,25 @@ describe('sendFrame()', () => {
     assert.deepStrictEqual(order, ['returned', 'one', 'framed', 'two']);
   });
 
+  it('may be wrapped, to see every frame', async (t) => {
+    const { client, server } = await openPair(t);
+    const { _sender: sender } = server;
+    const { sendFrame } = sender;
+    const opcodes = [];
+    sender.sendFrame = (list, callback) => {
+      opcodes.push(list[0][0] & 0x0f);
+      sendFrame.call(sender, list, callback);
+    };
+    client.ping();
+    await once(client, 'pong');
+    server.send('text');
+    server.send(Buffer.from('binary'));
+    server.close();
+    await closeOf(client);
+
+    assert.deepStrictEqual(opcodes, [10, 1, 2, 8]);
+  });
+
   it('needs no callback', async (t) => {
     const { client, server } = await openPair(t);
     const received = once(client, 'message');

@@ -73,6 +73,33 @@ describe('properties of others on a websocket', () => {
   });
 });
 
+describe('a websocket among what becomes JSON', () => {
+  for (const [kind, options] of [
+    ['plain', {}],
+    ['compressed', { perMessageDeflate: { threshold: 0 } }]
+  ]) {
+    it(`does no harm when its messages are ${kind}`, async (t) => {
+      const { client, server } = await openPair(t, { server: options, client: options });
+      server.on('message', (data) => server.send(data));
+      client.send('text');
+      await once(client, 'message');
+      const players = [client, server].map((ws, id) => ({ id, ws }));
+
+      const parsed = JSON.parse(JSON.stringify(players));
+      assert.deepStrictEqual(
+        parsed.map(({ id, ws }) => [id, ws._readyState]),
+        [
+          [0, 1],
+          [1, 1]
+        ]
+      );
+      client.close();
+      await closeOf(server);
+      assert.ok(JSON.stringify(server).includes('"_closeCode":1005'));
+    });
+  }
+});
+
 describe('the listeners of a websocket', () => {
   it('may all be removed while it is open: what it does by itself does not hang on them', async (t) => {
     const { client, server } = await openPair(t);

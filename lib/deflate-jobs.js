@@ -2,7 +2,7 @@
 
 const Limiter = require('./limiter');
 const native = require('./native');
-const { EMPTY_BUFFER } = require('./constants');
+const { EMPTY_BUFFER, NOOP } = require('./constants');
 const { FastBuffer } = require('./buffers');
 const { failure } = require('./failure');
 const { nextTick, setImmediate } = require('./timers');
@@ -171,6 +171,9 @@ class Line {
     }
   }
 }
+
+/** It leads back to its owner, which leads here: `JSON.stringify()` sees nothing of it. */
+Line.prototype.toJSON = NOOP;
 
 class Compression extends Line {
   get direction() {

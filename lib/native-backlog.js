@@ -4,7 +4,7 @@ const { AsyncResource } = require('async_hooks');
 const net = require('net');
 const { constants } = require('os');
 
-const { EMPTY_BUFFER } = require('./constants');
+const { EMPTY_BUFFER, NOOP } = require('./constants');
 const { callEach, systemError } = require('./failure');
 
 const [major, minor] = process.versions.node.split('.').map(Number);
@@ -230,6 +230,8 @@ class NativeBacklog {
 
 /** What few connections ever change takes no memory in the others. */
 Object.assign(NativeBacklog.prototype, {
+  /** It leads back to those that lead here: `JSON.stringify()` sees nothing of it. */
+  toJSON: NOOP,
   /** Callbacks behind a backlog, with the number of bytes that must be written before. */
   waiters: NOBODY,
   /** Up to where ws would have handed to the kernel what waits; what was sent later it would have kept. */

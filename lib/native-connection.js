@@ -22,7 +22,7 @@ const native = require('./native');
 const { takeInput } = require('./native-input');
 const NativeOutbox = require('./native-outbox');
 const { whileOpen } = require('./open-connections');
-const { EMPTY_BUFFER } = require('./constants');
+const { EMPTY_BUFFER, NOOP } = require('./constants');
 const { systemError } = require('./failure');
 const {
   deliverAhead,
@@ -397,7 +397,7 @@ class NativeConnection {
     const whenDrained = this.takeWhenDrained();
     outbox.move(unsent, (error) => whenDrained?.(error));
     attachOutbox(sender, socket);
-    if (!this.isDiscarding) socket.on('data', this.onData);
+    if (!this.isDiscarding) Inherited.on.call(socket, 'data', this.onData);
     socket[kBeforeDestroyed] = () => this.leaveDestroyed();
     nextTick(() => this.leaveWhenIdle());
   }
@@ -534,6 +534,8 @@ class NativeConnection {
 
 /** What few connections ever change takes no memory in the others. */
 Object.assign(NativeConnection.prototype, {
+  /** It leads back to those that lead here: `JSON.stringify()` sees nothing of it. */
+  toJSON: NOOP,
   /** What has arrived and was not told: see `native-leftovers.js`. */
   head: null,
   /** Whether the receiver is busy with that and takes no more until it is done: the socket keeps what is read. */

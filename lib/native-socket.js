@@ -1,6 +1,8 @@
 'use strict';
 
+const { EventEmitter } = require('events');
 const net = require('net');
+const { Readable, Writable } = require('stream');
 
 const native = require('./native');
 const { READY_STATES, kWebSocket } = require('./constants');
@@ -16,6 +18,8 @@ const { nextTick } = require('./timers');
 const kNative = Symbol('native connection');
 
 const Inherited = net.Socket.prototype;
+/** What a socket has that was handed back. */
+const HandedBack = guardedPrototype(Inherited);
 
 const [, OPEN] = READY_STATES.keys();
 
@@ -205,12 +209,7 @@ function defineMethod(name, method) {
     },
     set(value) {
       takeBack(this);
-      Object.defineProperty(this, name, {
-        configurable: true,
-        enumerable: true,
-        writable: true,
-        value
-      });
+      Reflect.set(HandedBack, name, value, this);
     }
   });
 }
@@ -219,7 +218,7 @@ for (const name of TAKES_THE_STREAM) {
   if (Inherited[name] === undefined) continue;
   defineMethod(name, function (...args) {
     takeBack(this);
-    return Inherited[name].apply(this, args);
+    return HandedBack[name].apply(this, args);
   });
 }
 
@@ -229,8 +228,9 @@ for (const name of TAKES_THE_STREAM_FOR) {
     const event = args[0];
     // Nobody listens for `'readable'`, or the stream would be back already.
     if (event === 'data' || (name !== 'emit' && (event === 'readable' || event === undefined))) {
-      // Listeners that are added together all see what comes next.
-      if (this[kNative]) this[kNative].handBack();
+      // Listeners that are added together all see what comes next, which is in a tick unless the socket is paused.
+      this[kNative]?.handBack();
+      if (this._readableState.flowing === false) this[kNative]?.leaveWhenIdle(true);
     }
     return inherited.apply(this, args);
   });
@@ -238,7 +238,7 @@ for (const name of TAKES_THE_STREAM_FOR) {
 
 for (const [name, method] of Object.entries(INSTEAD)) {
   defineMethod(name, function (...args) {
-    return (this[kNative] ? method : Inherited[name]).apply(this, args);
+    return (this[kNative] ? method : HandedBack[name]).apply(this, args);
   });
 }
 
@@ -288,11 +288,12 @@ const WATCHED = [
   'write'
 ];
 
-/** The methods of all sockets that pass the byte stream on, as they were when this package was loaded. */
-const PASSING = ['_write', '_writev', '_writeGeneric', 'push', 'read', 'write'].map((name) => [
-  name,
-  Inherited[name]
-]);
+/** The methods of all sockets that pass the byte stream on: as streams have them, or as they were at first. */
+const PASSING = [
+  ['push', Readable.prototype.push],
+  ['write', Writable.prototype.write],
+  ...['_write', '_writev', '_writeGeneric', 'read'].map((name) => [name, Inherited[name]])
+];
 
 /**
  * Whether a method was replaced, of this socket or of all, through which the byte stream can be seen or changed.
@@ -304,6 +305,7 @@ function isWatched(socket) {
   for (let i = 0; i < PASSING.length; i++) {
     if (Inherited[PASSING[i][0]] !== PASSING[i][1]) return true;
   }
+  if (Inherited.emit !== EventEmitter.prototype.emit) return true;
   for (let i = 0; i < WATCHED.length; i++) {
     if (Object.hasOwn(socket, WATCHED[i]) && !isLeftover(socket, WATCHED[i])) return true;
   }
@@ -332,7 +334,7 @@ function putOn(socket, connection) {
 
 /** Makes it one as the stream transport has them. */
 function takeOff(socket) {
-  Object.setPrototypeOf(socket, guardedPrototype(Inherited));
+  Object.setPrototypeOf(socket, HandedBack);
   replaceOwn(socket, NativeSocket, Inherited);
 }
 

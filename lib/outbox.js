@@ -1,9 +1,11 @@
 'use strict';
 
 const { subscribe, unsubscribe } = require('diagnostics_channel');
+const { Writable } = require('stream');
 
 const native = require('./native');
 const { FastBuffer } = require('./buffers');
+const { NOOP } = require('./constants');
 const { callEach } = require('./failure');
 const { beginGathering, leavesAtOnce } = require('./gathering');
 const { whileOpen } = require('./open-connections');
@@ -44,6 +46,21 @@ const REQUESTS = [
 ];
 
 const kExitActions = Symbol.for('oxws.exitActions');
+
+/** How streams are written to. All sockets inherit it, unless somebody has put another in its place. */
+const { write: WRITE } = Writable.prototype;
+
+/** What a socket does only after the frames that were sent before it. */
+const WATCHABLE = ['write', 'end', 'destroy', 'cork'];
+
+/** What is known of a socket that is no stream: never that it has written something. */
+const NO_STATE = Object.freeze({
+  corked: 0,
+  errored: null,
+  length: 1,
+  needDrain: false,
+  pendingcb: 0
+});
 
 let slab = Buffer.allocUnsafeSlow(SLAB_SIZE);
 let slabUsed = 0;
@@ -169,8 +186,8 @@ class Outbox {
     this.mayFill = mayFill(socket);
     /** Whether one of the frames is as large as what the socket calls enough. */
     this.isFilling = false;
-    /** How often callbacks come a tick later, behind `'drain'` or behind each other. */
-    this.deferred = 0;
+    /** Whether somebody sees what is written, or when the socket ends: each frame is written when it is sent. */
+    this.isWatched = WATCHABLE.some((name) => Object.hasOwn(socket, name)) || base.write !== WRITE;
     /** The piece of shared memory that the last segment lies in, and where it ends there. */
     this.memory = null;
     this.end = 0;
@@ -210,6 +227,7 @@ class Outbox {
   /** A payload that is not copied is written before the caller can change it. */
   large(first, data, length, key, readOnly, callback) {
     const isInParts = hasTwoParts(data, key, readOnly);
+    this.flushAwaited();
     if (typeof data === 'string' || key !== null) data = Buffer.from(data);
     if (key !== null) maskBytes(data, 0, length, key);
     const size = headSize(length, key);
@@ -228,13 +246,13 @@ class Outbox {
    * @param {Function} [callback]
    */
   list(list, callback) {
-    let large = false;
+    const parts = list.map((part) => (typeof part === 'string' ? Buffer.from(part) : part));
+    const large = parts.some((bytes) => bytes.length > BY_REFERENCE);
+    if (large) this.flushAwaited();
     let size = 0;
-    for (const part of list) {
-      const bytes = typeof part === 'string' ? Buffer.from(part) : part;
+    for (const bytes of parts) {
       size += bytes.length;
       if (bytes.length > BY_REFERENCE) {
-        large = true;
         this.append(bytes);
       } else {
         const memory = this.reserve(bytes.length);
@@ -306,18 +324,23 @@ class Outbox {
 
   added(callback, isLarge = false) {
     const isAwaited = typeof callback === 'function';
+    const isAlone = this.batch === null;
     if (isAwaited) this.batch ??= new Batch();
     const { batch } = this;
-    const isUrgent = leavesAtOnce() || isLarge || exiting || this.socket.destroyed;
+    const isUrgent =
+      leavesAtOnce() || isLarge || this.isWatched || exiting || this.socket.destroyed;
     // In this order: what Node does in a tick when it has written comes before the callback.
     if (isUrgent || this.bytes >= FLUSH_AT) this.flush();
-    if (isAwaited) nextTick(callBack, this, batch, callback);
+    if (!isAwaited) return;
+    // A write that has failed is told before the socket is destroyed.
+    if (isAlone && batch.isHanded && stateOf(this.socket).errored) batch.callbacks.push(callback);
+    else nextTick(callBack, this, batch, callback);
   }
 
   /** How many bytes wait that ws would have had to keep as well. */
   get waiting() {
     // What an idle socket is given, the kernel has at once; only behind a backlog does it wait.
-    const { corked, length } = this.socket._writableState;
+    const { corked, length } = stateOf(this.socket);
     if (this.writesAtOnce && length === 0 && corked === 0) return 0;
     return this.bytes;
   }
@@ -328,6 +351,11 @@ class Outbox {
     flushAll();
     // Unless it is about to be written right now, somewhere below on the stack.
     this.write();
+  }
+
+  /** What is large may wait long for its peer: those who wait for what was sent before do not wait for that. */
+  flushAwaited() {
+    if (this.batch !== null) this.flush();
   }
 
   write() {
@@ -341,50 +369,61 @@ class Outbox {
 
     const last = segments.length - 1;
     // Only what is held back counts as so much that the socket says when it is written.
-    const { _writableState: state } = socket;
+    const state = stateOf(socket);
     const isHeldBack = last > 0 || isFilling;
     const isToDrain = isFilling || state.needDrain;
     // What was uncorked in this tick is written, but those who wait for it are not told yet; they come first.
     const isBehind = state.pendingcb > 0;
-    const write = Object.hasOwn(socket, 'write') ? socket.write : base.write;
-    if (isHeldBack) socket.cork();
+    const write = methodOf(socket, base, 'write');
+    if (batch !== null) batch.isHanded = true;
+    if (isHeldBack) methodOf(socket, base, 'cork').call(socket);
     for (let i = 0; i <= last; i++) {
       const { memory, start, length } = segments[i];
       const bytes = new FastBuffer(memory.buffer, memory.byteOffset + start, length);
       if (i < last || batch === null) write.call(socket, bytes);
-      else write.call(socket, bytes, (error) => this.settle(batch, error));
+      else write.call(socket, bytes, (error) => batch.tell(error));
     }
     if (isHeldBack) socket.uncork();
-    if (!isIdle(state)) return;
+    // What another method was given may be anywhere.
+    if (write !== WRITE || !isIdle(state)) return;
     if (!isToDrain) state.needDrain = false;
-    if (batch !== null && !isBehind) this.settle(batch, null);
-  }
-
-  /** What left in one write is written, or never will be. */
-  settle(batch, error) {
-    if (batch.isWritten) return;
-    batch.isWritten = true;
-    batch.error = error;
-    if (batch.callbacks.length === 0) return;
-    if (this.deferred > 0) this.defer(batch.callbacks, error);
-    else callEach(batch.callbacks, 0, error);
-  }
-
-  /** Calls them a tick later, behind those that have to wait so long already. */
-  defer(callbacks, error) {
-    this.deferred++;
-    nextTick(callDeferred, this, callbacks, error);
+    if (batch !== null && !isBehind) batch.isWritten = true;
   }
 }
+
+/** It leads back to those that lead here: `JSON.stringify()` sees nothing of it. */
+Outbox.prototype.toJSON = NOOP;
 
 /** What leaves in one write. */
 class Batch {
   constructor() {
+    /** Whether the socket was given it. */
+    this.isHanded = false;
+    /** Whether the kernel has it; the socket tells later. */
     this.isWritten = false;
+    this.isTold = false;
     this.error = null;
-    /** Those who were to be told before it was written. */
+    /** Those who wait for the socket to tell. */
     this.callbacks = [];
   }
+
+  /** The socket tells that it is written, or never will be. */
+  tell(error) {
+    const { callbacks, isTold, isWritten } = this;
+    if (!isTold && !isWritten) this.error = error;
+    this.isTold = true;
+    this.callbacks = [];
+    callEach(callbacks, 0, this.error);
+  }
+}
+
+/** A method as a socket would have it without this package. */
+function methodOf(socket, base, name) {
+  return Object.hasOwn(socket, name) ? socket[name] : base[name];
+}
+
+function stateOf(socket) {
+  return socket._writableState ?? NO_STATE;
 }
 
 /**
@@ -417,18 +456,11 @@ function isIdle(state) {
 /** The tick in which a callback is due if the socket takes at once what it is given, as ws has it. */
 function callBack(outbox, batch, callback) {
   if (batch === outbox.batch) outbox.flush();
-  if (!batch.isWritten) {
-    batch.callbacks.push(callback);
-  } else if (outbox.deferred > 0 || isAboutToDrain(outbox.socket._writableState)) {
-    outbox.defer([callback], batch.error);
-  } else {
-    callback(batch.error);
-  }
-}
-
-function callDeferred(outbox, callbacks, error) {
-  outbox.deferred--;
-  callEach(callbacks, 0, error);
+  const { callbacks, isTold, isWritten } = batch;
+  // `'drain'` comes first, and so do those who wait already.
+  const isLate = callbacks.length > 0 || isAboutToDrain(stateOf(outbox.socket));
+  if (isTold || (isWritten && !isLate)) callback(batch.error);
+  else callbacks.push(callback);
 }
 
 /** Whether `'drain'`, which comes before the callbacks, is due in the next tick. */
@@ -470,16 +502,22 @@ function writeHead(target, at, first, length, key) {
 /** Masks a part of `bytes` in place. */
 function maskBytes(bytes, start, length, key) {
   if (length >= MASK_IN_RUST) {
-    native.mask(bytes, start, length, key[0] | (key[1] << 8) | (key[2] << 16) | (key[3] << 24));
+    native.mask(bytes, start, length, numberOf(key));
     return;
   }
   for (let i = 0; i < length; i++) bytes[start + i] ^= key[i & 3];
+}
+
+/** A masking key, which may lie in any array of bytes, as the Rust side has it. */
+function numberOf(key) {
+  return key[0] | (key[1] << 8) | (key[2] << 16) | (key[3] << 24);
 }
 
 module.exports = {
   BY_REFERENCE,
   MAX_HEAD,
   Outbox,
+  WATCHABLE,
   beginDelivery,
   endDelivery,
   fills,
@@ -489,5 +527,6 @@ module.exports = {
   headSize,
   maskBytes,
   mayFill,
+  numberOf,
   writeHead
 };

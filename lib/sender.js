@@ -7,7 +7,7 @@ const native = require('./native');
 const PerMessageDeflate = require('./permessage-deflate');
 const { isCallersMemory, lengthOf, toBuffer } = require('./buffers');
 const { EMPTY_BUFFER, NOOP, kWebSocket } = require('./constants');
-const { headSize, maskBytes } = require('./outbox');
+const { headSize, maskBytes, numberOf } = require('./outbox');
 const { isBlob, isValidStatusCode } = require('./validation');
 const { nextTick } = require('./timers');
 
@@ -135,7 +135,7 @@ class Sender {
     const size = headSize(length, key);
     const merge = options.readOnly && !isPlain && typeof data !== 'string';
     const head = Buffer.allocUnsafe(merge ? size + length : size);
-    native.writeHead(head, first, length, true, key.readInt32LE(0));
+    native.writeHead(head, first, length, true, numberOf(key));
 
     if (length === 0) return [head];
     if (isPlain) return [head, payload];
@@ -235,7 +235,8 @@ class Sender {
     if (options.fin) this._firstFragment = true;
 
     const { fin, mask } = options;
-    if (this._state === DEFAULT && this._outbox !== null && !this._compress && payload !== blob) {
+    const isSimple = this._state === DEFAULT && !this._compress && payload !== blob;
+    if (isSimple && this._outbox !== null && !isWatched(this)) {
       // By far the most frequent case.
       this._collect(payload, byteLength, (fin ? FIN : 0) | opcode, mask, readOnly, callback);
       return;
@@ -292,7 +293,9 @@ class Sender {
   /** Writes a frame whose payload is final. */
   _write(payload, frame, callback) {
     const outbox = this._outbox;
-    if (outbox === null) {
+    // Whether the close frame was sent decides on `wasClean`: it must not share the fate of what goes before it.
+    if (frame.opcode === CLOSE) outbox?.flush();
+    if (outbox === null || isWatched(this)) {
       const options = {
         ...frame,
         generateMask: this._generateMask,
@@ -303,8 +306,6 @@ class Sender {
       return;
     }
 
-    // Whether the close frame was sent decides on `wasClean`: it must not share the fate of what goes before it.
-    if (frame.opcode === CLOSE) outbox.flush();
     const first = (frame.fin ? FIN : 0) | (frame.rsv1 ? RSV1 : 0) | frame.opcode;
     // Memory that was given away or shrunk while the frame waited holds less than it did.
     const length = typeof payload === 'string' ? frame.byteLength : lengthOf(payload);
@@ -430,6 +431,14 @@ class Sender {
       socket.write(list[0], callback);
     }
   }
+}
+
+/** How frames are made and handed on, unless somebody wants to see them. */
+const { frame: FRAME } = Sender;
+const { sendFrame: SEND_FRAME } = Sender.prototype;
+
+function isWatched(sender) {
+  return sender.sendFrame !== SEND_FRAME || Sender.frame !== FRAME;
 }
 
 function byteLengthOf(payload) {

@@ -3,7 +3,7 @@
 const net = require('net');
 const tls = require('tls');
 
-const { Outbox, flushAll } = require('./outbox');
+const { Outbox, WATCHABLE, flushAll } = require('./outbox');
 
 /*
  * The transport that works on every socket: Node reads and writes, Rust decodes. What is sent in one turn of the loop
@@ -16,9 +16,6 @@ const kOutbox = Symbol('outbox');
 const kBeforeDestroyed = Symbol('before destroyed');
 /** How many bytes were read and written by others before Node did that itself. */
 const kCountsBefore = Symbol('counts before');
-
-/** What a socket does only after the frames that were sent before it. */
-const GUARDED_METHODS = ['write', 'end', 'destroy'];
 
 /** What a socket can tell truthfully only when it has been given the frames sent so far. */
 const GUARDED_PROPERTIES = ['bytesWritten', 'writableLength', 'writableNeedDrain'];
@@ -61,7 +58,11 @@ function guardedMethod(base, name) {
     },
     // Somebody puts a method of their own in place: it sees what is sent from now on.
     set(value) {
-      this[kOutbox]?.flush();
+      const outbox = this[kOutbox];
+      if (outbox) {
+        outbox.flush();
+        outbox.isWatched = true;
+      }
       Object.defineProperty(this, name, {
         configurable: true,
         enumerable: true,
@@ -99,8 +100,8 @@ function guardedPrototype(base) {
   let guarded = guardedPrototypes.get(base);
   if (guarded === undefined) {
     guarded = Object.create(base);
-    for (const name of GUARDED_METHODS) {
-      Object.defineProperty(guarded, name, guardedMethod(base, name));
+    for (const name of WATCHABLE) {
+      if (name in base) Object.defineProperty(guarded, name, guardedMethod(base, name));
     }
     for (const name of new Set([...GUARDED_PROPERTIES, ...Object.keys(COUNTED)])) {
       if (name in base) Object.defineProperty(guarded, name, guardedProperty(base, name));
