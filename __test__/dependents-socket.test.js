@@ -678,6 +678,21 @@ describe('the counters of _socket', () => {
     }
   });
 
+  it('tell of drain once, also if the stream is taken back in between', async (t) => {
+    const { client, server } = await openPair(t);
+    client.on('message', () => {});
+    const log = [];
+    server._socket.on('drain', () => log.push('drain'));
+    server.send(Buffer.alloc(70_000), () => log.push('first'));
+    server._socket.read();
+    await new Promise((resolve) => {
+      server.send(Buffer.alloc(70_000), () => resolve(log.push('second')));
+    });
+    await turn();
+
+    assert.deepStrictEqual(log, ['drain', 'first', 'second']);
+  });
+
   it('tell of drain in time, and not at all where header and payload are one piece', async (t) => {
     const { client, server } = await openPair(t);
     const log = [];

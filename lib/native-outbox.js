@@ -307,6 +307,8 @@ function tellFilled(outbox) {
     return;
   }
   outbox.drainedAt = outbox.sent;
+  // Once for all that is written, also for what the stream has written since it was handed back.
+  state.needDrain = false;
   socket.emit('drain');
 }
 
