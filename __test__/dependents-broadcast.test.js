@@ -10,7 +10,15 @@ const { once } = require('node:events');
 const { describe, it } = require('node:test');
 
 const WebSocket = require('./support/package.js');
-const { closeOf, collect, openPair, openServer, startClient, urlOf } = require('./support/pair.js');
+const {
+  closeOf,
+  collect,
+  openPair,
+  openServer,
+  startClient,
+  turn,
+  urlOf
+} = require('./support/pair.js');
 const { connectRaw } = require('./support/raw-peer.js');
 
 /** The options with which socket.io frames a packet. */
@@ -156,6 +164,24 @@ describe('sendFrame()', () => {
     await closeOf(client);
 
     assert.deepStrictEqual(opcodes, [10, 1, 2, 8]);
+  });
+
+  it('may be wrapped to send compressed frames later, or while one is being compressed', async (t) => {
+    const options = { perMessageDeflate: { threshold: 0 } };
+    const { client, server } = await openPair(t, { server: options, client: options });
+    const { _sender: sender } = server;
+    const { sendFrame } = sender;
+    const texts = ['first', 'second', 'third', 'fourth'].map((name) => `${name} message`);
+    const received = collect(client, 'message', texts.length);
+    const kept = [];
+    server.send(texts[0]);
+    sender.sendFrame = (...args) => kept.push(args);
+    for (const text of texts.slice(1)) server.send(text);
+    while (kept.length < texts.length) await turn();
+    for (const args of kept) sendFrame.apply(sender, args);
+
+    const got = (await received).map(([data]) => String(data));
+    assert.deepStrictEqual(got, texts);
   });
 
   it('needs no callback', async (t) => {

@@ -6,6 +6,7 @@
  */
 
 const assert = require('node:assert');
+const { AsyncLocalStorage } = require('node:async_hooks');
 const { EventEmitter, once } = require('node:events');
 const { Duplex } = require('node:stream');
 const { describe, it } = require('node:test');
@@ -100,6 +101,21 @@ describe('a write() of another kind', () => {
     };
     const error = await new Promise((resolve) => server.send('a', resolve));
     assert.strictEqual(error?.message, 'quota exceeded');
+  });
+
+  it('may tell at once, also on a socket that has failed', async (t) => {
+    const { server } = await openPair(t);
+    const { _socket: socket } = server;
+    const log = [];
+    socket.write = (data, callback) => callback?.(null);
+    server.send('a', () => log.push('first'));
+    log.push('sent');
+    socket.on('error', () => {});
+    socket.write = (data, callback) => callback?.(new Error('from write()'));
+    socket.destroy(new Error('destroyed'));
+    server.send('b', (error) => log.push(error.message));
+
+    assert.deepStrictEqual(log, ['first', 'sent', 'from write()']);
   });
 
   it('has the last word on when that is, also in a class of its own', async () => {
@@ -215,6 +231,23 @@ describe('calls of _socket between two messages', () => {
       assert.deepStrictEqual(order, ['message', 'raw']);
     });
   }
+
+  it('leave each callback in its own context', async (t) => {
+    const { server } = await openPair(t);
+    const storage = new AsyncLocalStorage();
+    const stores = [];
+    const noteStore = () => stores.push(storage.getStore());
+    server._socket.cork();
+    server._socket.uncork();
+    await sendMuch();
+    storage.run('A', () => server.send(large, noteStore));
+    storage.run('B', () => server.send(small, noteStore));
+    storage.run('C', () => server._socket.write(frame({ payload: 'raw' }), noteStore));
+    storage.run('D', () => server.send(small, noteStore));
+    while (stores.length < 4) await turn();
+
+    assert.deepStrictEqual(stores, ['A', 'B', 'C', 'D']);
+  });
 
   it('may put something in front of what was read while it was paused', async (t) => {
     const { server, client } = await openPair(t);

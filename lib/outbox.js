@@ -1,5 +1,6 @@
 'use strict';
 
+const { AsyncResource } = require('async_hooks');
 const { subscribe, unsubscribe } = require('diagnostics_channel');
 const { Writable } = require('stream');
 
@@ -187,7 +188,11 @@ class Outbox {
     /** Whether one of the frames is as large as what the socket calls enough. */
     this.isFilling = false;
     /** Whether somebody sees what is written, or when the socket ends: each frame is written when it is sent. */
-    this.isWatched = WATCHABLE.some((name) => Object.hasOwn(socket, name)) || base.write !== WRITE;
+    this.isWatched =
+      WATCHABLE.some((name) => Object.hasOwn(socket, name)) ||
+      methodOf(socket, base, 'write') !== WRITE;
+    /** Who waits for the one frame in it, where it is watched. */
+    this.watcher = undefined;
     /** The piece of shared memory that the last segment lies in, and where it ends there. */
     this.memory = null;
     this.end = 0;
@@ -324,16 +329,23 @@ class Outbox {
 
   added(callback, isLarge = false) {
     const isAwaited = typeof callback === 'function';
+    if (this.isWatched) {
+      // It is for the method that somebody has put there to tell.
+      if (isAwaited) this.watcher = callback;
+      this.flush();
+      return;
+    }
     const isAlone = this.batch === null;
     if (isAwaited) this.batch ??= new Batch();
     const { batch } = this;
-    const isUrgent =
-      leavesAtOnce() || isLarge || this.isWatched || exiting || this.socket.destroyed;
+    const isUrgent = leavesAtOnce() || isLarge || exiting || this.socket.destroyed;
     // In this order: what Node does in a tick when it has written comes before the callback.
     if (isUrgent || this.bytes >= FLUSH_AT) this.flush();
     if (!isAwaited) return;
-    // A write that has failed is told before the socket is destroyed.
-    if (isAlone && batch.isHanded && stateOf(this.socket).errored) batch.callbacks.push(callback);
+    const { ending, errored } = stateOf(this.socket);
+    const hasFailed = batch.isHanded && !batch.isTold && errored && !ending;
+    // The stream tells of that in the next tick, and then destroys itself. With others before it, it has to wait for theirs.
+    if (isAlone && hasFailed) batch.await(callback);
     else nextTick(callBack, this, batch, callback);
   }
 
@@ -360,8 +372,9 @@ class Outbox {
 
   write() {
     if (this.bytes === 0) return;
-    const { base, batch, isFilling, segments, socket } = this;
+    const { base, batch, isFilling, segments, socket, watcher } = this;
     this.batch = null;
+    this.watcher = undefined;
     this.isFilling = false;
     this.bytes = 0;
     this.segments = [];
@@ -375,17 +388,22 @@ class Outbox {
     // What was uncorked in this tick is written, but those who wait for it are not told yet; they come first.
     const isBehind = state.pendingcb > 0;
     const write = methodOf(socket, base, 'write');
+    const whenWritten = batch === null ? watcher : (error) => batch.tell(error);
     if (batch !== null) batch.isHanded = true;
     if (isHeldBack) methodOf(socket, base, 'cork').call(socket);
     for (let i = 0; i <= last; i++) {
       const { memory, start, length } = segments[i];
       const bytes = new FastBuffer(memory.buffer, memory.byteOffset + start, length);
-      if (i < last || batch === null) write.call(socket, bytes);
-      else write.call(socket, bytes, (error) => batch.tell(error));
+      if (i < last || whenWritten === undefined) write.call(socket, bytes);
+      else write.call(socket, bytes, whenWritten);
     }
     if (isHeldBack) socket.uncork();
-    // What another method was given may be anywhere.
-    if (write !== WRITE || !isIdle(state)) return;
+    if (write !== WRITE) {
+      // What another method was given may be anywhere.
+      this.isWatched = true;
+      return;
+    }
+    if (!isIdle(state)) return;
     if (!isToDrain) state.needDrain = false;
     if (batch !== null && !isBehind) batch.isWritten = true;
   }
@@ -399,12 +417,17 @@ class Batch {
   constructor() {
     /** Whether the socket was given it. */
     this.isHanded = false;
-    /** Whether the kernel has it; the socket tells later. */
+    /** Whether the socket holds nothing of it back; it tells later. */
     this.isWritten = false;
     this.isTold = false;
     this.error = null;
     /** Those who wait for the socket to tell. */
     this.callbacks = [];
+  }
+
+  /** Has somebody told when the socket tells. */
+  await(callback) {
+    this.callbacks.push(AsyncResource.bind(callback));
   }
 
   /** The socket tells that it is written, or never will be. */
@@ -419,7 +442,7 @@ class Batch {
 
 /** A method as a socket would have it without this package. */
 function methodOf(socket, base, name) {
-  return Object.hasOwn(socket, name) ? socket[name] : base[name];
+  return Object.hasOwn(socket, name) ? socket[name] : Reflect.get(base, name, socket);
 }
 
 function stateOf(socket) {
@@ -460,7 +483,7 @@ function callBack(outbox, batch, callback) {
   // `'drain'` comes first, and so do those who wait already.
   const isLate = callbacks.length > 0 || isAboutToDrain(stateOf(outbox.socket));
   if (isTold || (isWritten && !isLate)) callback(batch.error);
-  else callbacks.push(callback);
+  else batch.await(callback);
 }
 
 /** Whether `'drain'`, which comes before the callbacks, is due in the next tick. */

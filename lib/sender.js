@@ -342,6 +342,8 @@ class Sender {
     const deflate = this._extensions[PerMessageDeflate.extensionName];
     this._bufferedBytes += frame.byteLength;
     this._state = DEFLATING;
+    // An outbox takes a copy.
+    const inPassing = this._outbox !== null && deflate.compress === compress && !isWatched(this);
     const done = (defect, compressed) => {
       if (this._socket.destroyed) {
         const error = new Error('The socket was closed while data was being compressed');
@@ -355,11 +357,11 @@ class Sender {
       }
       this._bufferedBytes -= frame.byteLength;
       this._state = DEFAULT;
-      this._write(compressed, ownFrame(frame, compressed.length), callback);
+      const payload = inPassing && isWatched(this) ? Buffer.from(compressed) : compressed;
+      this._write(payload, ownFrame(frame, payload.length), callback);
       this._dequeue();
     };
-    // An outbox takes a copy.
-    if (this._outbox !== null && deflate.compress === compress) {
+    if (inPassing) {
       deflate._compressInPassing(payload, frame.fin, done);
     } else {
       deflate.compress(payload, frame.fin, done);

@@ -48,7 +48,7 @@ function guardedMethod(base, name) {
     if (name === 'destroy') this[kBeforeDestroyed]?.();
     // Node would make an error that nobody gets to see.
     if (isNeedless(base, name, args) && this._writableState.finished) return this;
-    return base[name].apply(this, args);
+    return Reflect.get(base, name, this).apply(this, args);
   };
   return {
     configurable: true,
