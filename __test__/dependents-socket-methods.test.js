@@ -52,7 +52,8 @@ describe('a method of _socket that was wrapped', () => {
   const USES = {
     write: ({ _socket: socket }) => socket.write(ping),
     end: ({ _socket: socket }) => socket.end(),
-    destroy: (ws) => ws.terminate()
+    destroy: (ws) => ws.terminate(),
+    cork: ({ _socket: socket }) => socket.cork()
   };
   const WHEN = {
     'before the upgrade': async (t, name) => {
@@ -150,11 +151,10 @@ describe('a write() of another kind', () => {
   });
 
   it('sees what is sent if all sockets have it, also from before the package was loaded', async (t) => {
-    process.env.TEST_PACKAGE = require.resolve('./support/package.js');
-    const { stdout, stderr } = await runInChild(t, () => {
+    const env = { TEST_PACKAGE: require.resolve('./support/package.js') };
+    const main = () => {
       const net = require('node:net');
       const { write } = net.Socket.prototype;
-      delete require.cache[process.env.TEST_PACKAGE];
       for (const name of Object.keys(require.cache)) delete require.cache[name];
       net.Socket.prototype.write = function (data, ...rest) {
         if (data.includes('visible')) console.log('seen');
@@ -165,7 +165,8 @@ describe('a write() of another kind', () => {
         new WebSocket(`ws://127.0.0.1:${wss.address().port}`).on('message', () => process.exit());
       });
       wss.on('connection', (ws) => ws.send('visible'));
-    });
+    };
+    const { stdout, stderr } = await runInChild(t, main, { env });
     assert.strictEqual(stderr, '');
     assert.strictEqual(stdout, 'seen\n');
   });
@@ -254,9 +255,9 @@ describe('calls of _socket between two messages', () => {
     const received = [];
     server.on('message', (data) => received.push(String(data)));
     server.pause();
+    const wanted = server._socket.bytesRead + 10;
     client.send('read');
-    while (server._socket.bytesRead < 10) await turn();
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    while (server._socket.bytesRead < wanted) await turn();
     server._socket.on('data', () => {});
     assert.strictEqual(server._socket.readableLength, 10);
     server._socket.unshift(maskedFrame({ payload: 'first' }));

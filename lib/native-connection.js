@@ -164,7 +164,7 @@ class NativeConnection {
         this.onInput(detail);
         break;
       case WRITABLE:
-        this.noteActivity();
+        this.outbox.noteActivity();
         this.onProgress(detail === 0);
         break;
       case EOF:
@@ -189,7 +189,7 @@ class NativeConnection {
   /** @param {number} count how many items are described in the inbox; -1: none yet */
   onInput(count) {
     if (this.isBehindHead) {
-      this.noteActivity();
+      this.outbox.noteActivity();
       cells[BUSY] = KEPT;
       return;
     }
@@ -204,7 +204,7 @@ class NativeConnection {
   /** Has the receiver take its input, be it in a call of Rust's, which asks whether it is busy, or in a tick. */
   tellReceiver(count) {
     const { receiver } = this;
-    this.noteActivity();
+    this.outbox.noteActivity();
     this.isTelling = true;
     try {
       takeInput(receiver, count);
@@ -213,12 +213,6 @@ class NativeConnection {
       if (this.late !== null) deliverLate(this);
     }
     if (this.isLeaving) this.leaveWhenIdle();
-  }
-
-  /** Bytes have moved: the socket's timeout begins anew. */
-  noteActivity() {
-    const { socket } = this;
-    if (socket.timeout > 0) socket._unrefTimer();
   }
 
   /** Whether the receiver has not finished. A listener that has thrown leaves it so: the rest comes a little later. */

@@ -187,7 +187,7 @@ class NativeOutbox extends NativeBacklog {
     return slabUsed;
   }
 
-  /** Something is written: the socket's timeout begins anew. */
+  /** Bytes have moved: the socket's timeout begins anew. */
   noteActivity() {
     if (this.socket.timeout > 0) this.socket._unrefTimer();
   }

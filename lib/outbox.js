@@ -343,7 +343,7 @@ class Outbox {
     if (isUrgent || this.bytes >= FLUSH_AT) this.flush();
     if (!isAwaited) return;
     const { ending, errored } = stateOf(this.socket);
-    const hasFailed = batch.isHanded && !batch.isTold && errored && !ending;
+    const hasFailed = batch !== this.batch && !batch.isTold && errored && !ending;
     // The stream tells of that in the next tick, and then destroys itself. With others before it, it has to wait for theirs.
     if (isAlone && hasFailed) batch.await(callback);
     else nextTick(callBack, this, batch, callback);
@@ -389,7 +389,6 @@ class Outbox {
     const isBehind = state.pendingcb > 0;
     const write = methodOf(socket, base, 'write');
     const whenWritten = batch === null ? watcher : (error) => batch.tell(error);
-    if (batch !== null) batch.isHanded = true;
     if (isHeldBack) methodOf(socket, base, 'cork').call(socket);
     for (let i = 0; i <= last; i++) {
       const { memory, start, length } = segments[i];
@@ -415,8 +414,6 @@ Outbox.prototype.toJSON = NOOP;
 /** What leaves in one write. */
 class Batch {
   constructor() {
-    /** Whether the socket was given it. */
-    this.isHanded = false;
     /** Whether the socket holds nothing of it back; it tells later. */
     this.isWritten = false;
     this.isTold = false;
