@@ -9,14 +9,14 @@ const assert = require('node:assert');
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { EventEmitter, once } = require('node:events');
 const { Duplex } = require('node:stream');
-const { describe, it } = require('node:test');
+const { describe, it, mock } = require('node:test');
 
 const WebSocket = require('./support/package.js');
 const { runInChild } = require('./support/child.js');
 const { duplexPair } = require('./support/duplex-pair.js');
 const { FrameReader } = require('./support/frame-reader.js');
 const { frame, maskedFrame } = require('./support/frames.js');
-const { openPair, openServer, turn } = require('./support/pair.js');
+const { collect, openPair, openServer, turn } = require('./support/pair.js');
 const { KEY, connectRaw, openToRawPeer } = require('./support/raw-peer.js');
 
 const REQUEST = {
@@ -91,6 +91,96 @@ describe('a method of _socket that was wrapped', () => {
       });
     }
   }
+});
+
+describe('a method of _socket that a test puts a mock in place of', () => {
+  const METHODS = [
+    'cork',
+    'destroy',
+    'end',
+    'on',
+    'once',
+    'pause',
+    'ref',
+    'resume',
+    'unref',
+    'write'
+  ];
+
+  for (const side of ['server', 'client']) {
+    for (const name of METHODS) {
+      it(`${name}, of the ${side}, goes on working`, async (t) => {
+        const pair = await openPair(t);
+        const ws = pair[side];
+        const peer = side === 'server' ? pair.client : pair.server;
+        mock.method(ws._socket, name);
+        const received = Promise.all([once(ws, 'message'), once(peer, 'message')]);
+        ws.send('to the peer');
+        peer.send('from the peer');
+        const [[theirs], [ours]] = await received;
+        assert.strictEqual(String(theirs), 'from the peer');
+        assert.strictEqual(String(ours), 'to the peer');
+      });
+    }
+  }
+
+  for (const [how, put] of [
+    ['with its help', (socket, method) => mock.method(socket, 'write', method)],
+    ['by assignment', (socket, write) => Object.assign(socket, { write })],
+    ['with defineProperty()', (socket, value) => Object.defineProperty(socket, 'write', { value })]
+  ]) {
+    it(`write, ${how}, is given header and payload as ws writes them`, async (t) => {
+      const { server } = await openPair(t);
+      const { _socket: socket } = server;
+      const { write } = socket;
+      const written = [];
+      put(socket, function (data, ...rest) {
+        written.push(String(data));
+        return write.call(this, data, ...rest);
+      });
+      await new Promise((resolve) => server.send(Buffer.from('payload'), resolve));
+      server.ping();
+      assert.deepStrictEqual(written, ['\ufffd\u0007', 'payload', '\ufffd\u0000']);
+    });
+  }
+
+  for (const [what, payload] of [
+    ['in the same turn', 'before'],
+    ['and waits for a slow peer', Buffer.alloc(16 * 1024 * 1024)]
+  ]) {
+    it(`write is not given what was sent before it, ${what}`, async (t) => {
+      const { client, server } = await openPair(t);
+      client.pause();
+      await sendMuch();
+      server.send(payload);
+      const { write } = server._socket;
+      const written = [];
+      mock.method(server._socket, 'write', function (data, ...rest) {
+        written.push(String(data));
+        return write.call(this, data, ...rest);
+      });
+      server.send(Buffer.from('behind'));
+      client.resume();
+      await collect(client, 'message', 2);
+      assert.deepStrictEqual(written, ['\ufffd\u0006', 'behind']);
+    });
+  }
+
+  it('pause, by assignment, is called when the receiver has enough', async (t) => {
+    const { client, server } = await openPair(t, { client: { allowSynchronousEvents: false } });
+    const { _socket: socket } = client;
+    const { pause } = socket;
+    const paused = new Promise((resolve) => {
+      socket.pause = function () {
+        resolve();
+        return pause.call(this);
+      };
+    });
+    server.send('first');
+    await once(client, 'message');
+    for (let i = 0; i < 8; i++) server.send(Buffer.alloc(60_000));
+    await paused;
+  });
 });
 
 describe('a write() of another kind', () => {

@@ -251,18 +251,15 @@ Object.assign(NativeBacklog.prototype, {
   cancelled: null
 });
 
-/** Writes what was sent before the socket was ended, if it was. */
+/** Writes what was sent before the socket was ended, if it was, or before somebody put another `write()` on it. */
 function writeBeforeEnd(socket, bytes, callback) {
   const { _writableState: state } = socket;
-  if (!state.ending) {
-    socket.write(bytes, callback);
-    return;
-  }
+  const { ending } = state;
   state.ending = false;
   try {
     net.Socket.prototype.write.call(socket, bytes, callback);
   } finally {
-    state.ending = true;
+    if (ending) state.ending = true;
   }
 }
 

@@ -35,7 +35,7 @@ const {
   rescue,
   rescueReceived
 } = require('./native-leftovers');
-const { kNative, takeOff } = require('./native-socket');
+const { isReadingWatched, kNative, takeOff } = require('./native-socket');
 const { flushAll } = require('./outbox');
 const { attachOutbox, countBefore, kBeforeDestroyed } = require('./stream-transport');
 const { isNative, threads } = require('./transport-choice');
@@ -213,6 +213,7 @@ class NativeConnection {
       if (this.late !== null) deliverLate(this);
     }
     if (this.isLeaving) this.leaveWhenIdle();
+    else if (this.socket[kNative] === this && isReadingWatched(this.socket)) this.handBack();
   }
 
   /** Whether the receiver has not finished. A listener that has thrown leaves it so: the rest comes a little later. */
@@ -401,17 +402,6 @@ class NativeConnection {
     this.socket[kBeforeDestroyed] = undefined;
     this.leaveWhenIdle(true);
     if (this.socket[kNative] === this) this.close();
-  }
-
-  /** Somebody has ended the socket of an open connection: what is sent behind that is for the socket to refuse. */
-  refuseMore() {
-    const { outbox, sender } = this;
-    for (const method of ['frame', 'list']) {
-      outbox[method] = (...args) => {
-        this.handBack();
-        sender._outbox[method](...args);
-      };
-    }
   }
 
   /** Whether in ws there would be a listener of the socket's `'data'`, and there is none here. */

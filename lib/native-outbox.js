@@ -15,6 +15,7 @@ const {
   mayFill,
   writeHead
 } = require('./outbox');
+const { isSendingWatched, kNative } = require('./native-socket');
 const { nextTick } = require('./timers');
 
 /** Frames of all connections are written into this much memory, to be handed over once in a turn of the loop. */
@@ -234,6 +235,16 @@ class NativeOutbox extends NativeBacklog {
     if (typeof callback === 'function') nextTick(callBack, this, this.sent, callback);
   }
 
+  /** See {@link import('./outbox').Outbox#givesWay}. */
+  givesWay() {
+    return this.isRefusing || isSendingWatched(this.socket);
+  }
+
+  /** From now on the socket has its stream, and another outbox if it may have one. */
+  giveWay() {
+    this.socket[kNative].handBack();
+  }
+
   sendNow(front, frontSize, rest) {
     this.noteActivity();
     const before = this.sent;
@@ -263,6 +274,8 @@ class NativeOutbox extends NativeBacklog {
 
 /** Whether `'drain'` is due in a tick, if everything is written by then. Takes memory only where it ever is. */
 NativeOutbox.prototype.isFilling = false;
+/** Whether the socket was ended, and is to refuse what is sent by itself. */
+NativeOutbox.prototype.isRefusing = false;
 /** How much had been sent when that was told. */
 NativeOutbox.prototype.drainedAt = 0;
 

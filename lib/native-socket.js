@@ -51,6 +51,9 @@ const TAKES_THE_STREAM_FOR = [
   'removeAllListeners'
 ];
 
+/** Methods through which what arrives can be seen. */
+const TAPS = ['emit', 'push', 'read'];
+
 /** What does something else while the connection is native. */
 const INSTEAD = {
   pause() {
@@ -110,7 +113,7 @@ const INSTEAD = {
     // Node would make an error that nobody gets to see.
     if (args.length === 0 && this._writableState.finished) return this;
     if (data != null && typeof data !== 'function') this[kNative].handBack();
-    else if (this[kWebSocket].readyState === OPEN) this[kNative].refuseMore();
+    else if (this[kWebSocket].readyState === OPEN) this[kNative].outbox.isRefusing = true;
     return Inherited.end.apply(this, args);
   },
 
@@ -199,19 +202,16 @@ function takeBack(socket) {
   connection.leaveWhenIdle(true);
 }
 
-/** A method; putting another one in its place takes the stream, for somebody wants to see what goes through it. */
-function defineMethod(name, method) {
-  Object.defineProperty(NativeSocket, name, {
-    configurable: true,
-    enumerable: false,
-    get() {
-      return method;
-    },
-    set(value) {
-      takeBack(this);
-      Reflect.set(HandedBack, name, value, this);
-    }
-  });
+/** A method; where it shows what arrives, putting another one in its place takes the stream. */
+function defineMethod(name, value) {
+  const { enumerable } = inheritedProperty(Inherited, name);
+  const get = () => value;
+  const set = function (other) {
+    takeBack(this);
+    Reflect.set(HandedBack, name, other, this);
+  };
+  const kind = TAPS.includes(name) ? { get, set } : { writable: true, value };
+  Object.defineProperty(NativeSocket, name, { configurable: true, enumerable, ...kind });
 }
 
 for (const name of TAKES_THE_STREAM) {
@@ -312,6 +312,26 @@ function isWatched(socket) {
   return false;
 }
 
+/** The methods that frames pass, or that come behind what was sent, and those that keep what arrives. */
+const { cork: CORK, end: END, write: WRITE } = NativeSocket;
+const { emit: EMIT, pause: PAUSE, push: PUSH, read: READ, resume: RESUME } = NativeSocket;
+
+/** Whether somebody has put a method of their own on a native socket that is to see what is sent. */
+function isSendingWatched(socket) {
+  return socket.write !== WRITE || socket.end !== END || socket.cork !== CORK;
+}
+
+/** The same for what arrives. */
+function isReadingWatched(socket) {
+  return (
+    socket.pause !== PAUSE ||
+    socket.resume !== RESUME ||
+    socket.emit !== EMIT ||
+    socket.push !== PUSH ||
+    socket.read !== READ
+  );
+}
+
 /** What Node's HTTP server left is replaced: a socket of which a property is deleted takes a kilobyte more. */
 function replaceOwn(socket, from, to) {
   for (let i = 0; i < LEFTOVERS.length; i++) {
@@ -338,4 +358,4 @@ function takeOff(socket) {
   replaceOwn(socket, NativeSocket, Inherited);
 }
 
-module.exports = { isWatched, kNative, putOn, takeOff };
+module.exports = { isReadingWatched, isSendingWatched, isWatched, kNative, putOn, takeOff };

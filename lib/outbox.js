@@ -54,15 +54,6 @@ const { write: WRITE } = Writable.prototype;
 /** What a socket does only after the frames that were sent before it. */
 const WATCHABLE = ['write', 'end', 'destroy', 'cork'];
 
-/** What is known of a socket that is no stream: never that it has written something. */
-const NO_STATE = Object.freeze({
-  corked: 0,
-  errored: null,
-  length: 1,
-  needDrain: false,
-  pendingcb: 0
-});
-
 let slab = Buffer.allocUnsafeSlow(SLAB_SIZE);
 let slabUsed = 0;
 
@@ -174,11 +165,13 @@ class Outbox {
   /**
    * @param {import('stream').Duplex} socket
    * @param {{ write: Function }} base where the socket's own `write()` is, if nobody has put one in its place
+   * @param {object} guard what its methods are called through, if nobody has put others in their place
    * @param {boolean} writesAtOnce whether the socket hands what it is given to the kernel before `write()` returns
    */
-  constructor(socket, base, writesAtOnce) {
+  constructor(socket, base, guard, writesAtOnce) {
     this.socket = socket;
     this.base = base;
+    this.guard = guard;
     this.writesAtOnce = writesAtOnce;
     this.bytes = 0;
     this.segments = [];
@@ -187,12 +180,6 @@ class Outbox {
     this.mayFill = mayFill(socket);
     /** Whether one of the frames is as large as what the socket calls enough. */
     this.isFilling = false;
-    /** Whether somebody sees what is written, or when the socket ends: each frame is written when it is sent. */
-    this.isWatched =
-      WATCHABLE.some((name) => Object.hasOwn(socket, name)) ||
-      methodOf(socket, base, 'write') !== WRITE;
-    /** Who waits for the one frame in it, where it is watched. */
-    this.watcher = undefined;
     /** The piece of shared memory that the last segment lies in, and where it ends there. */
     this.memory = null;
     this.end = 0;
@@ -269,6 +256,23 @@ class Outbox {
     this.added(callback, large);
   }
 
+  /** Whether somebody has put a method of their own on the socket, which is to see each frame when it is sent. */
+  givesWay() {
+    const { guard, socket } = this;
+    return (
+      socket.write !== guard.write ||
+      socket.end !== guard.end ||
+      socket.destroy !== guard.destroy ||
+      socket.cork !== guard.cork
+    );
+  }
+
+  /** From now on a sender writes to the socket. */
+  giveWay(sender) {
+    this.flush();
+    sender._outbox = null;
+  }
+
   /** Memory with room for `size` bytes at `this.end`. */
   reserve(size) {
     if (size > OWN_MEMORY) {
@@ -329,12 +333,6 @@ class Outbox {
 
   added(callback, isLarge = false) {
     const isAwaited = typeof callback === 'function';
-    if (this.isWatched) {
-      // It is for the method that somebody has put there to tell.
-      if (isAwaited) this.watcher = callback;
-      this.flush();
-      return;
-    }
     const isAlone = this.batch === null;
     if (isAwaited) this.batch ??= new Batch();
     const { batch } = this;
@@ -342,7 +340,7 @@ class Outbox {
     // In this order: what Node does in a tick when it has written comes before the callback.
     if (isUrgent || this.bytes >= FLUSH_AT) this.flush();
     if (!isAwaited) return;
-    const { ending, errored } = stateOf(this.socket);
+    const { ending, errored } = this.socket._writableState;
     const hasFailed = batch !== this.batch && !batch.isTold && errored && !ending;
     // The stream tells of that in the next tick, and then destroys itself. With others before it, it has to wait for theirs.
     if (isAlone && hasFailed) batch.await(callback);
@@ -352,7 +350,7 @@ class Outbox {
   /** How many bytes wait that ws would have had to keep as well. */
   get waiting() {
     // What an idle socket is given, the kernel has at once; only behind a backlog does it wait.
-    const { corked, length } = stateOf(this.socket);
+    const { corked, length } = this.socket._writableState;
     if (this.writesAtOnce && length === 0 && corked === 0) return 0;
     return this.bytes;
   }
@@ -372,9 +370,8 @@ class Outbox {
 
   write() {
     if (this.bytes === 0) return;
-    const { base, batch, isFilling, segments, socket, watcher } = this;
+    const { base, batch, isFilling, segments, socket } = this;
     this.batch = null;
-    this.watcher = undefined;
     this.isFilling = false;
     this.bytes = 0;
     this.segments = [];
@@ -382,14 +379,15 @@ class Outbox {
 
     const last = segments.length - 1;
     // Only what is held back counts as so much that the socket says when it is written.
-    const state = stateOf(socket);
+    const state = socket._writableState;
     const isHeldBack = last > 0 || isFilling;
     const isToDrain = isFilling || state.needDrain;
     // What was uncorked in this tick is written, but those who wait for it are not told yet; they come first.
     const isBehind = state.pendingcb > 0;
-    const write = methodOf(socket, base, 'write');
-    const whenWritten = batch === null ? watcher : (error) => batch.tell(error);
-    if (isHeldBack) methodOf(socket, base, 'cork').call(socket);
+    // What somebody has put there since sees only what is sent behind these.
+    const write = Reflect.get(base, 'write', socket);
+    const whenWritten = batch === null ? undefined : (error) => batch.tell(error);
+    if (isHeldBack) Reflect.get(base, 'cork', socket).call(socket);
     for (let i = 0; i <= last; i++) {
       const { memory, start, length } = segments[i];
       const bytes = new FastBuffer(memory.buffer, memory.byteOffset + start, length);
@@ -397,12 +395,8 @@ class Outbox {
       else write.call(socket, bytes, whenWritten);
     }
     if (isHeldBack) socket.uncork();
-    if (write !== WRITE) {
-      // What another method was given may be anywhere.
-      this.isWatched = true;
-      return;
-    }
-    if (!isIdle(state)) return;
+    // What another method was given may be anywhere.
+    if (write !== WRITE || !isIdle(state)) return;
     if (!isToDrain) state.needDrain = false;
     if (batch !== null && !isBehind) batch.isWritten = true;
   }
@@ -437,13 +431,16 @@ class Batch {
   }
 }
 
-/** A method as a socket would have it without this package. */
-function methodOf(socket, base, name) {
-  return Object.hasOwn(socket, name) ? socket[name] : Reflect.get(base, name, socket);
-}
-
-function stateOf(socket) {
-  return socket._writableState ?? NO_STATE;
+/**
+ * Whether a socket has a method of its own, or its class has, which is to see each frame when it is sent.
+ *
+ * @param {import('stream').Duplex} socket
+ * @param {object} base the prototype of its class
+ * @returns {boolean}
+ */
+function isWatched(socket, base) {
+  const hasOwn = WATCHABLE.some((name) => Object.hasOwn(socket, name));
+  return hasOwn || Reflect.get(base, 'write', socket) !== WRITE;
 }
 
 /**
@@ -478,7 +475,7 @@ function callBack(outbox, batch, callback) {
   if (batch === outbox.batch) outbox.flush();
   const { callbacks, isTold, isWritten } = batch;
   // `'drain'` comes first, and so do those who wait already.
-  const isLate = callbacks.length > 0 || isAboutToDrain(stateOf(outbox.socket));
+  const isLate = callbacks.length > 0 || isAboutToDrain(outbox.socket._writableState);
   if (isTold || (isWritten && !isLate)) callback(batch.error);
   else batch.await(callback);
 }
@@ -545,6 +542,7 @@ module.exports = {
   flushInTime,
   hasTwoParts,
   headSize,
+  isWatched,
   maskBytes,
   mayFill,
   numberOf,

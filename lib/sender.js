@@ -236,7 +236,7 @@ class Sender {
 
     const { fin, mask } = options;
     const isSimple = this._state === DEFAULT && !this._compress && payload !== blob;
-    if (isSimple && this._outbox !== null && !isWatched(this)) {
+    if (isSimple && collects(this)) {
       // By far the most frequent case.
       this._collect(payload, byteLength, (fin ? FIN : 0) | opcode, mask, readOnly, callback);
       return;
@@ -292,10 +292,9 @@ class Sender {
 
   /** Writes a frame whose payload is final. */
   _write(payload, frame, callback) {
-    const outbox = this._outbox;
     // Whether the close frame was sent decides on `wasClean`: it must not share the fate of what goes before it.
-    if (frame.opcode === CLOSE) outbox?.flush();
-    if (outbox === null || isWatched(this)) {
+    if (frame.opcode === CLOSE) this._outbox?.flush();
+    if (!collects(this)) {
       const options = {
         ...frame,
         generateMask: this._generateMask,
@@ -329,7 +328,7 @@ class Sender {
       makeKey(key, this._generateMask);
       // Whoever makes it may have given the memory away, shrunk it, or destroyed the socket.
       if (this._generateMask && typeof payload !== 'string') byteLength = lengthOf(payload);
-      if (this._outbox === null) {
+      if (outboxOf(this) === null) {
         const [fin, rsv1, opcode] = [(first & FIN) !== 0, (first & RSV1) !== 0, first & 0x0f];
         this._write(payload, { fin, rsv1, opcode, mask, readOnly, byteLength }, callback);
         return;
@@ -343,7 +342,7 @@ class Sender {
     this._bufferedBytes += frame.byteLength;
     this._state = DEFLATING;
     // An outbox takes a copy.
-    const inPassing = this._outbox !== null && deflate.compress === compress && !isWatched(this);
+    const inPassing = collects(this) && deflate.compress === compress;
     const done = (defect, compressed) => {
       if (this._socket.destroyed) {
         const error = new Error('The socket was closed while data was being compressed');
@@ -357,7 +356,7 @@ class Sender {
       }
       this._bufferedBytes -= frame.byteLength;
       this._state = DEFAULT;
-      const payload = inPassing && isWatched(this) ? Buffer.from(compressed) : compressed;
+      const payload = inPassing && !collects(this) ? Buffer.from(compressed) : compressed;
       this._write(payload, ownFrame(frame, payload.length), callback);
       this._dequeue();
     };
@@ -419,8 +418,9 @@ class Sender {
    * @param {Function} [callback]
    */
   sendFrame(list, callback) {
-    if (this._outbox !== null) {
-      this._outbox.list(list.length === 2 ? list : list.slice(0, 1), callback);
+    const outbox = outboxOf(this);
+    if (outbox !== null) {
+      outbox.list(list.length === 2 ? list : list.slice(0, 1), callback);
       return;
     }
     const socket = this._socket;
@@ -439,8 +439,17 @@ class Sender {
 const { frame: FRAME } = Sender;
 const { sendFrame: SEND_FRAME } = Sender.prototype;
 
-function isWatched(sender) {
-  return sender.sendFrame !== SEND_FRAME || Sender.frame !== FRAME;
+/** The outbox that frames go into, if there is one and nobody wants to see what the socket is given. */
+function outboxOf(sender) {
+  const { _outbox: outbox } = sender;
+  if (outbox !== null && outbox.givesWay()) outbox.giveWay(sender);
+  return sender._outbox;
+}
+
+/** Whether frames can go there right away. */
+function collects(sender) {
+  const isAsUsual = sender.sendFrame === SEND_FRAME && Sender.frame === FRAME;
+  return isAsUsual && outboxOf(sender) !== null;
 }
 
 function byteLengthOf(payload) {

@@ -3,7 +3,7 @@
 const net = require('net');
 const tls = require('tls');
 
-const { Outbox, WATCHABLE, flushAll } = require('./outbox');
+const { Outbox, WATCHABLE, flushAll, isWatched } = require('./outbox');
 
 /*
  * The transport that works on every socket: Node reads and writes, Rust decodes. What is sent in one turn of the loop
@@ -50,27 +50,8 @@ function guardedMethod(base, name) {
     if (isNeedless(base, name, args) && this._writableState.finished) return this;
     return Reflect.get(base, name, this).apply(this, args);
   };
-  return {
-    configurable: true,
-    enumerable: false,
-    get() {
-      return guarded;
-    },
-    // Somebody puts a method of their own in place: it sees what is sent from now on.
-    set(value) {
-      const outbox = this[kOutbox];
-      if (outbox) {
-        outbox.flush();
-        outbox.isWatched = true;
-      }
-      Object.defineProperty(this, name, {
-        configurable: true,
-        enumerable: true,
-        writable: true,
-        value
-      });
-    }
-  };
+  const { enumerable } = inheritedProperty(base, name);
+  return { configurable: true, enumerable, writable: true, value: guarded };
 }
 
 function guardedProperty(base, name) {
@@ -122,9 +103,10 @@ function attachOutbox(sender, socket) {
   const isPlain = socket instanceof net.Socket && !(socket instanceof tls.TLSSocket);
   const own = Object.getPrototypeOf(socket);
   const base = guards.has(own) ? Object.getPrototypeOf(own) : own;
-  const outbox = new Outbox(socket, base, isPlain);
+  const guard = guardedPrototype(base);
+  const outbox = isWatched(socket, base) ? null : new Outbox(socket, base, guard, isPlain);
   socket[kOutbox] = outbox;
-  Object.setPrototypeOf(socket, guardedPrototype(base));
+  Object.setPrototypeOf(socket, guard);
   sender._outbox = outbox;
 }
 
