@@ -312,8 +312,9 @@ function isWatched(socket) {
   return false;
 }
 
-/** The methods that frames pass, or that come behind what was sent, and those that keep what arrives. */
+/** The methods that frames would go through, or that come behind what was sent. */
 const { cork: CORK, end: END, write: WRITE } = NativeSocket;
+/** Those that what arrives would go through, or that keep it back. */
 const { emit: EMIT, pause: PAUSE, push: PUSH, read: READ, resume: RESUME } = NativeSocket;
 
 /** Whether somebody has put a method of their own on a native socket that is to see what is sent. */
