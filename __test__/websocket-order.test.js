@@ -2,6 +2,7 @@
 
 const assert = require('node:assert');
 const { AsyncLocalStorage } = require('node:async_hooks');
+const { randomBytes } = require('node:crypto');
 const { once } = require('node:events');
 const http = require('node:http');
 const { after, describe, it } = require('node:test');
@@ -342,6 +343,33 @@ describe('the async context', () => {
     client.send('what do you see?');
     await once(client, 'close');
     assert.deepStrictEqual(seen, [undefined]);
+  });
+
+  it('of a large compressed message, and of its callback, is not that of another connection', async (t) => {
+    const storage = new AsyncLocalStorage();
+    const perMessageDeflate = { threshold: 0 };
+    const options = { server: { perMessageDeflate }, client: { perMessageDeflate } };
+    const noise = randomBytes(100_000);
+    const seen = [];
+    for (const store of ['first', 'second']) {
+      const { server, client } = await openPair(t, options);
+      server.on('message', () => seen.push(`message ${storage.getStore()}`));
+      const received = once(server, 'message');
+      await new Promise((resolve) => {
+        storage.run(store, () => client.send(noise, resolve));
+      }).then(() => received);
+      await new Promise((resolve) => {
+        storage.run(store, () =>
+          server.send(noise, () => resolve(seen.push(`callback ${storage.getStore()}`)))
+        );
+      });
+    }
+    assert.deepStrictEqual(seen, [
+      'message undefined',
+      'callback first',
+      'message undefined',
+      'callback second'
+    ]);
   });
 
   const isLeft = major >= 24 && 'in this Node it ends with the callback';

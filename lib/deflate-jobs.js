@@ -1,5 +1,7 @@
 'use strict';
 
+const { AsyncResource } = require('async_hooks');
+
 const Limiter = require('./limiter');
 const native = require('./native');
 const { EMPTY_BUFFER, NOOP } = require('./constants');
@@ -126,8 +128,9 @@ class Line {
     }
   }
 
-  /** Has a job done on the runtime. */
+  /** Has a job done on the runtime. The results of all connections come back the same way; each is told in its own context. */
   send(job) {
+    const settle = AsyncResource.bind((error, result) => this.settle(job, error, result));
     limiter.add((release) => {
       if (this.first !== job) {
         release();
@@ -136,7 +139,7 @@ class Line {
       const done = (error, result) => {
         jobsInTurn = bytesInTurn = 0;
         release();
-        if (this.first === job) this.settle(job, error, result);
+        if (this.first === job) settle(error, result);
       };
       try {
         this.workElsewhere(job, (length) => finish(length, job.inPassing, done));
