@@ -267,6 +267,7 @@ it('a socket may be no stream', async () => {
   const socket = Object.assign(new EventEmitter(), {
     readable: true,
     writable: true,
+    _readableState: { endEmitted: false, length: 0 },
     write(data, callback) {
       written.push(Buffer.from(data));
       if (typeof callback === 'function') setImmediate(callback);
@@ -281,6 +282,11 @@ it('a socket may be no stream', async () => {
 
   const sent = Buffer.concat(written).toString('latin1');
   assert.strictEqual(sent, '\x81\x04text\x89\x00');
+
+  const closed = once(ws, 'close');
+  socket.emit('close');
+  const [code] = await closed;
+  assert.strictEqual(code, 1006);
 });
 
 describe('calls of _socket between two messages', () => {

@@ -195,7 +195,9 @@ function stall(connection) {
  * @returns {Buffer|undefined}
  */
 function lateInput(socket) {
-  return socket.isPaused() || !heedsWhenDestroyed ? socket[kLate] : undefined;
+  const late = socket[kLate];
+  const isLost = late === undefined || (heedsWhenDestroyed && !socket.isPaused());
+  return isLost ? undefined : late;
 }
 
 module.exports = {
