@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * What tests of dependents do with the timers while connections are in use: they stand still, or are those of another
- * environment.
+ * What tests of dependents do with timers while connections are in use, or before they load the package: they stand still,
+ * or are those of another environment. Likewise with modules that the package does not seem to need.
  */
 
 const assert = require('node:assert');
@@ -48,6 +48,41 @@ async function converse(WebSocket) {
   process.exit();
 }
 
+/** The same as in a test framework that gives programs a process object and modules of its own. */
+async function converseInFramework() {
+  const Module = require('node:module');
+  const net = require('node:net');
+  const { EventEmitter, once } = require('node:events');
+  globalThis.process = Object.create(process, { nextTick: { value: () => {} } });
+  const mocks = {
+    diagnostics_channel: {},
+    net: { ...net, Socket: class extends EventEmitter {} },
+    perf_hooks: {},
+    timers: {},
+    tls: { connect() {} }
+  };
+  const { _load: load } = Module;
+  Module._load = (name, ...rest) => mocks[name] ?? load(name, ...rest);
+  for (const name of Object.keys(require.cache)) delete require.cache[name];
+  const WebSocket = require(process.env.TEST_PACKAGE);
+
+  const wss = new WebSocket.Server({ host: '127.0.0.1', port: 0, perMessageDeflate: true });
+  await once(wss, 'listening');
+  wss.on('connection', (ws) => ws.on('message', (data) => ws.send(data)));
+  const ws = new WebSocket(`ws://127.0.0.1:${wss.address().port}`);
+  await once(ws, 'open');
+  let written = 0;
+  for (const size of [10, 2000, 100_000]) {
+    const received = once(ws, 'message');
+    ws.send('x'.repeat(size), () => written++);
+    await received;
+  }
+  ws.close();
+  const [code] = await once(ws, 'close');
+  process.stdout.write(`${written} written, closed with ${code}`);
+  process.exit();
+}
+
 describe('Timers', () => {
   for (const which of ['stand still', 'are those of a window']) {
     it(`that ${which} hold up no message`, { timeout }, async (t) => {
@@ -56,4 +91,12 @@ describe('Timers', () => {
       assert.strictEqual(stdout, '3 written, closed with 1005', stderr);
     });
   }
+});
+
+describe('A process object and modules of a test framework', () => {
+  it('hold up no message', { timeout }, async (t) => {
+    const env = { TEST_PACKAGE: require.resolve('./support/package.js') };
+    const { stdout, stderr } = await runInChild(t, converseInFramework, { env });
+    assert.strictEqual(stdout, '3 written, closed with 1005', stderr);
+  });
 });

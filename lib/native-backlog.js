@@ -1,9 +1,9 @@
 'use strict';
 
 const { AsyncResource } = require('async_hooks');
-const net = require('net');
 const { constants } = require('os');
 
+const { net } = require('./builtins');
 const { EMPTY_BUFFER, NOOP } = require('./constants');
 const { callEach, systemError } = require('./failure');
 

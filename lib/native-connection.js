@@ -1,9 +1,9 @@
 'use strict';
 
 const { AsyncResource } = require('async_hooks');
-const net = require('net');
 const { getDefaultHighWaterMark } = require('stream');
 
+const { net } = require('./builtins');
 const {
   cells,
   FETCHED,

@@ -1,9 +1,9 @@
 'use strict';
 
 const { EventEmitter } = require('events');
-const net = require('net');
 const { Readable, Writable } = require('stream');
 
+const { net } = require('./builtins');
 const native = require('./native');
 const { READY_STATES, kWebSocket } = require('./constants');
 const { guardedPrototype, inheritedProperty } = require('./stream-transport');

@@ -1,7 +1,6 @@
 'use strict';
 
-const net = require('net');
-
+const { net } = require('./builtins');
 const native = require('./native');
 const { NativeConnection, start } = require('./native-connection');
 const { isWatched, kNative, putOn } = require('./native-socket');

@@ -1,11 +1,11 @@
 'use strict';
 
 const { AsyncResource } = require('async_hooks');
-const { subscribe, unsubscribe } = require('diagnostics_channel');
 const { Writable } = require('stream');
 
 const native = require('./native');
 const { FastBuffer } = require('./buffers');
+const { diagnosticsChannel } = require('./builtins');
 const { NOOP } = require('./constants');
 const { callEach } = require('./failure');
 const { beginGathering, leavesAtOnce } = require('./gathering');
@@ -141,11 +141,11 @@ function flushInTime(flushOnExit, flushBefore) {
   const onRequest = () => flushBefore();
   const hold = () => {
     atExit(flushOnExit);
-    for (const name of REQUESTS) subscribe(name, onRequest);
+    for (const name of REQUESTS) diagnosticsChannel.subscribe(name, onRequest);
   };
   const letGo = () => {
     notAtExit(flushOnExit);
-    for (const name of REQUESTS) unsubscribe(name, onRequest);
+    for (const name of REQUESTS) diagnosticsChannel.unsubscribe(name, onRequest);
   };
   whileOpen(letGo, hold);
 }

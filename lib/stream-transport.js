@@ -1,8 +1,6 @@
 'use strict';
 
-const net = require('net');
-const tls = require('tls');
-
+const { net, tls } = require('./builtins');
 const { Outbox, WATCHABLE, flushAll, isWatched } = require('./outbox');
 
 /*

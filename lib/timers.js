@@ -1,8 +1,8 @@
 'use strict';
 
-const { performance } = require('perf_hooks');
-const { clearInterval, setImmediate, setInterval, setTimeout } = require('timers');
+const { performance, process, timers } = require('./builtins');
 
+const { clearInterval, setImmediate, setInterval, setTimeout } = timers;
 const { nextTick } = process;
 
 /** The time in milliseconds. */
