@@ -130,7 +130,7 @@ class Line {
 
   /** Has a job done on the runtime. The results of all connections come back the same way; each is told in its own context. */
   send(job) {
-    const settle = AsyncResource.bind((error, result) => this.settle(job, error, result));
+    const context = new AsyncResource('oxws');
     limiter.add((release) => {
       if (this.first !== job) {
         release();
@@ -139,7 +139,7 @@ class Line {
       const done = (error, result) => {
         jobsInTurn = bytesInTurn = 0;
         release();
-        if (this.first === job) settle(error, result);
+        if (this.first === job) context.runInAsyncScope(this.settle, this, job, error, result);
       };
       try {
         this.workElsewhere(job, (length) => finish(length, job.inPassing, done));
