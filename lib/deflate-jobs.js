@@ -1,10 +1,9 @@
 'use strict';
 
-const { AsyncResource } = require('async_hooks');
-
 const Limiter = require('./limiter');
 const native = require('./native');
 const { EMPTY_BUFFER, NOOP } = require('./constants');
+const { inContext } = require('./context');
 const { FastBuffer } = require('./buffers');
 const { failure } = require('./failure');
 const { nextTick, setImmediate } = require('./timers');
@@ -130,7 +129,7 @@ class Line {
 
   /** Has a job done on the runtime. The results of all connections come back the same way; each is told in its own context. */
   send(job) {
-    const context = new AsyncResource('oxws');
+    const settle = inContext((error, result) => this.settle(job, error, result));
     limiter.add((release) => {
       if (this.first !== job) {
         release();
@@ -139,7 +138,7 @@ class Line {
       const done = (error, result) => {
         jobsInTurn = bytesInTurn = 0;
         release();
-        if (this.first === job) context.runInAsyncScope(this.settle, this, job, error, result);
+        if (this.first === job) settle(error, result);
       };
       try {
         this.workElsewhere(job, (length) => finish(length, job.inPassing, done));

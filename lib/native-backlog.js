@@ -1,10 +1,10 @@
 'use strict';
 
-const { AsyncResource } = require('async_hooks');
 const { constants } = require('os');
 
 const { net } = require('./builtins');
 const { EMPTY_BUFFER, NOOP } = require('./constants');
+const { inContext } = require('./context');
 const { callEach, systemError } = require('./failure');
 
 const [major, minor] = process.versions.node.split('.').map(Number);
@@ -100,7 +100,7 @@ class NativeBacklog {
   wait(mark, callback) {
     if (this.waiters.length === 0) this.noteInFlight(this.written(), mark);
     if (this.waiters === NOBODY) this.waiters = [];
-    this.waiters.push({ mark, callback: AsyncResource.bind(callback), error: null });
+    this.waiters.push({ mark, callback: inContext(callback), error: null });
   }
 
   /**

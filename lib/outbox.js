@@ -1,12 +1,12 @@
 'use strict';
 
-const { AsyncResource } = require('async_hooks');
 const { Writable } = require('stream');
 
 const native = require('./native');
 const { FastBuffer } = require('./buffers');
 const { diagnosticsChannel } = require('./builtins');
 const { NOOP } = require('./constants');
+const { inContext } = require('./context');
 const { callEach } = require('./failure');
 const { beginGathering, leavesAtOnce } = require('./gathering');
 const { whileOpen } = require('./open-connections');
@@ -418,7 +418,7 @@ class Batch {
 
   /** Has somebody told when the socket tells. */
   await(callback) {
-    this.callbacks.push(AsyncResource.bind(callback));
+    this.callbacks.push(inContext(callback));
   }
 
   /** The socket tells that it is written, or never will be. */
