@@ -6,7 +6,7 @@ const { Readable, Writable } = require('stream');
 const { net } = require('./builtins');
 const native = require('./native');
 const { READY_STATES, kWebSocket } = require('./constants');
-const { guardedPrototype, inheritedProperty } = require('./stream-transport');
+const { guardedPrototype, inheritedProperty, makeRoom } = require('./stream-transport');
 const { nextTick } = require('./timers');
 
 /*
@@ -349,6 +349,7 @@ function replaceOwn(socket, from, to) {
  */
 function putOn(socket, connection) {
   socket[kNative] = connection;
+  makeRoom(socket);
   replaceOwn(socket, Inherited, NativeSocket);
   Object.setPrototypeOf(socket, NativeSocket);
 }

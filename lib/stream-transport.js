@@ -109,6 +109,18 @@ function attachOutbox(sender, socket) {
 }
 
 /**
+ * Makes room for what a socket may be given here later. If it got properties after another prototype, V8 would make a
+ * hidden class for each socket alone (before Node 24), and all that uses it would have to learn that class.
+ *
+ * @param {import('stream').Duplex} socket
+ */
+function makeRoom(socket) {
+  socket[kOutbox] = undefined;
+  socket[kBeforeDestroyed] = undefined;
+  socket[kCountsBefore] = undefined;
+}
+
+/**
  * Has a socket's counters include what went past Node.
  *
  * @param {import('stream').Duplex} socket a guarded one
@@ -123,5 +135,6 @@ module.exports = {
   countBefore,
   guardedPrototype,
   inheritedProperty,
-  kBeforeDestroyed
+  kBeforeDestroyed,
+  makeRoom
 };
